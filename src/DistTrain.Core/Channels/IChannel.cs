@@ -1,0 +1,141 @@
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Core.Channels;
+
+/// <summary>What a segment belongs to.</summary>
+public enum SegmentKind
+{
+    /// <summary>The gradient of a training step.</summary>
+    Gradient,
+
+    /// <summary>Sums of an evaluation; no payload.</summary>
+    Evaluation,
+}
+
+/// <summary>Everything about a segment but its numbers.</summary>
+/// <param name="Kind">Gradient or evaluation.</param>
+/// <param name="Term">The term of the assignment that it answers.</param>
+/// <param name="Incarnation">The worker's incarnation.</param>
+/// <param name="Step">The training step t, or the model version that is evaluated.</param>
+/// <param name="Bucket">The bucket's index; -1 for evaluations.</param>
+/// <param name="Shards">The tree node.</param>
+/// <param name="Stats">Loss, weight and the like, summed over the node's shards.</param>
+public readonly record struct SegmentHeader(
+    SegmentKind Kind, long Term, ulong Incarnation, long Step, int Bucket, ShardRange Shards, SegmentStats Stats);
+
+/// <summary>A range of native memory of fp32 elements, owned by somebody else.</summary>
+/// <param name="Address">The first element; 64-byte aligned unless said otherwise.</param>
+/// <param name="Length">Elements.</param>
+public readonly record struct NativeSpan(nint Address, int Length)
+{
+    /// <summary>The elements.</summary>
+    public unsafe Span<float> Span => new((void*)Address, Length);
+}
+
+/// <summary>Which bucket at which model version.</summary>
+/// <param name="Term">The server's term.</param>
+/// <param name="Version">The model version of the payload.</param>
+/// <param name="Bucket">The bucket's index.</param>
+public readonly record struct WeightsHeader(long Term, long Version, int Bucket);
+
+/// <summary>The place of a parameter server.</summary>
+/// <param name="Partition">The partition that it owns.</param>
+/// <param name="Member">Its member number.</param>
+/// <param name="Endpoint">Where it listens.</param>
+public sealed record ServerAddress(int Partition, MemberId Member, string Endpoint);
+
+/// <summary>
+/// How tensors move: in-process, shared memory or gRPC. A channel carries gradients from workers to parameter servers
+/// and weights back; it neither reorders nor drops within one connection, and knows nothing of training.
+/// </summary>
+/// <example>
+/// <code>
+/// await using IServerConnection server = await channel.ConnectAsync(address, term, incarnation, mySink, cancellation);
+/// server.Push(header, gradient);   // returns at once; gradient stays untouched until the step is committed
+/// </code>
+/// </example>
+public interface IChannel
+{
+    /// <summary>The name in figures: <c>in-process</c>, <c>grpc</c>.</summary>
+    string Name { get; }
+
+    /// <summary>
+    /// Connects a worker to a server and subscribes to its weights: the current version of each bucket at once, then
+    /// every new one. Throws <see cref="DistTrainException"/> when the server can't be reached or refuses.
+    /// </summary>
+    Task<IServerConnection> ConnectAsync(ServerAddress server, long term, ulong incarnation, IWeightsSink sink, CancellationToken cancellation);
+}
+
+/// <summary>A worker's connection to one parameter server. <see cref="Push"/> is called by one thread at a time.</summary>
+public interface IServerConnection : IAsyncDisposable
+{
+    /// <summary>
+    /// Queues a segment and returns. The payload belongs to the caller, who leaves it unchanged until the step is
+    /// committed; evaluation segments have none. After a loss of the connection this does nothing.
+    /// </summary>
+    void Push(in SegmentHeader header, NativeSpan payload);
+
+    /// <summary>Completes with the cause when the connection is lost, with null after <c>DisposeAsync</c>.</summary>
+    Task<string?> Lost { get; }
+}
+
+/// <summary>Where weights arrive at a worker. Called from the channel's threads, per bucket in ascending versions.</summary>
+public interface IWeightsSink
+{
+    /// <summary>
+    /// The place for a bucket about to arrive, or an address of 0 to drop it. May wait while the place is in use:
+    /// the channel then reads no further from that server.
+    /// </summary>
+    ValueTask<NativeSpan> BeginAsync(WeightsHeader header, CancellationToken cancellation);
+
+    /// <summary>The payload stands in the place given by <see cref="BeginAsync"/>.</summary>
+    void Complete(WeightsHeader header);
+
+    /// <summary>The payload will not come to its end; what was written is void.</summary>
+    void Abort(WeightsHeader header);
+}
+
+/// <summary>
+/// A place for a segment at the server: rented, or the worker's own memory where both share a process.
+/// Whoever holds it calls <see cref="Release"/> once.
+/// </summary>
+public interface ISegmentBuffer
+{
+    /// <summary>The elements.</summary>
+    NativeSpan Elements { get; }
+
+    /// <summary>True when the holder may write to it; false for memory lent by a worker.</summary>
+    bool Writable { get; }
+
+    /// <summary>Gives it back.</summary>
+    void Release();
+}
+
+/// <summary>What a parameter server offers to channels. Thread-safe.</summary>
+public interface IParameterServerPort
+{
+    /// <summary>
+    /// Asks for room for a segment of <paramref name="length"/> elements that is about to arrive. Null drops it:
+    /// a lower term, a committed step, an unknown bucket or a length that doesn't fit. Sizes are checked before memory is taken.
+    /// </summary>
+    ISegmentBuffer? BeginSegment(in SegmentHeader header, int length);
+
+    /// <summary>Hands a complete segment to the server, which releases the buffer in time. Waits while its mailbox is full.</summary>
+    ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer buffer, CancellationToken cancellation);
+
+    /// <summary>
+    /// Subscribes to this server's weights until the subscription is disposed. Throws
+    /// <see cref="DistTrainException"/> for a term that is not the server's.
+    /// </summary>
+    IWeightsSubscription Subscribe(long term, ulong incarnation);
+}
+
+/// <summary>One subscriber's view of a server's weights.</summary>
+public interface IWeightsSubscription : IDisposable
+{
+    /// <summary>
+    /// Waits for the next bucket to send; null when the server has stopped. The payload may be read until the next
+    /// call. A slow subscriber skips versions: it always gets the newest of a bucket.
+    /// </summary>
+    ValueTask<(WeightsHeader Header, NativeSpan Payload)?> NextAsync(CancellationToken cancellation);
+}

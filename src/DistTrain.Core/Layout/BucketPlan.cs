@@ -1,0 +1,87 @@
+using System.Collections.Immutable;
+
+namespace DistTrain.Core.Layout;
+
+/// <summary>A contiguous range of one partition that travels and is reduced as one unit.</summary>
+/// <param name="Index">Its number over the whole model, ascending with <paramref name="Offset"/>.</param>
+/// <param name="Partition">The partition that it belongs to.</param>
+/// <param name="Offset">First element in the flat vector.</param>
+/// <param name="Length">Elements.</param>
+public sealed record Bucket(int Index, int Partition, long Offset, int Length)
+{
+    /// <summary>The element after its last.</summary>
+    public long End => Offset + Length;
+}
+
+/// <summary>A contiguous range of the flat parameter vector owned by one parameter server.</summary>
+/// <param name="Index">Its number.</param>
+/// <param name="Offset">First element in the flat vector.</param>
+/// <param name="Length">Elements; may be zero when there are more servers than blocks.</param>
+/// <param name="Buckets">Its buckets, ascending.</param>
+public sealed record Partition(int Index, long Offset, long Length, ImmutableArray<Bucket> Buckets)
+{
+    /// <summary>The element after its last.</summary>
+    public long End => Offset + Length;
+}
+
+/// <summary>
+/// How the flat vector is cut into partitions and buckets. Cuts fall on block edges, so they never show in the bits
+/// (DESIGN, I1). A function of layout, partition count and bucket size alone.
+/// </summary>
+public sealed class BucketPlan
+{
+    /// <summary>The largest bucket: 1 MiB of fp32, unless one block is larger.</summary>
+    public const int DefaultBucketLength = 256 * 1024;
+
+    /// <summary>Cuts <paramref name="layout"/> into partitions of nearly equal size and buckets of at most
+    /// <paramref name="bucketLength"/> elements (at least one block each).</summary>
+    public BucketPlan(ParameterLayout layout, int partitions, int bucketLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(partitions, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(bucketLength, 1);
+        BucketLength = bucketLength;
+        var edges = layout.BlockEdges().ToList();
+        var partitionList = ImmutableArray.CreateBuilder<Partition>(partitions);
+        var all = ImmutableArray.CreateBuilder<Bucket>();
+        int edge = 0;
+        for (int p = 0; p < partitions; p++)
+        {
+            // The cut nearest to the ideal one, so that no partition is more than a block off.
+            long ideal = layout.Length * (p + 1) / partitions;
+            int start = edge;
+            if (p == partitions - 1) edge = edges.Count - 1;
+            while (edge < edges.Count - 1 && Math.Abs(edges[edge + 1] - ideal) <= Math.Abs(edges[edge] - ideal)) edge++;
+            var buckets = ImmutableArray.CreateBuilder<Bucket>();
+            for (int first = start; first < edge;)
+            {
+                int last = first + 1;
+                while (last < edge && edges[last + 1] - edges[first] <= bucketLength) last++;
+                var bucket = new Bucket(all.Count, p, edges[first], checked((int)(edges[last] - edges[first])));
+                all.Add(bucket);
+                buckets.Add(bucket);
+                first = last;
+            }
+
+            partitionList.Add(new Partition(p, edges[start], edges[edge] - edges[start], buckets.ToImmutable()));
+        }
+
+        Partitions = partitionList.ToImmutable();
+        Buckets = all.ToImmutable();
+    }
+
+    /// <summary>The most elements that a bucket of several blocks has.</summary>
+    public int BucketLength { get; }
+
+    /// <summary>The partitions, ascending.</summary>
+    public ImmutableArray<Partition> Partitions { get; }
+
+    /// <summary>All buckets, ascending; <see cref="Bucket.Index"/> is the position here.</summary>
+    public ImmutableArray<Bucket> Buckets { get; }
+
+    /// <summary>
+    /// The bucket size for a model when none is set: an eighth of it, between one block and
+    /// <see cref="DefaultBucketLength"/>, so that small models too have several buckets to overlap.
+    /// </summary>
+    public static int ChooseBucketLength(ParameterLayout layout) =>
+        (int)Math.Clamp(layout.Length / 8, ParameterLayout.BlockLength, DefaultBucketLength);
+}

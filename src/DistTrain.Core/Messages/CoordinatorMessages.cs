@@ -1,0 +1,71 @@
+using System.Collections.Immutable;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Core.Messages;
+
+/// <summary>Versions of the conversation between members.</summary>
+public static class Protocol
+{
+    /// <summary>Raised whenever a message changes its meaning.</summary>
+    public const int Version = 1;
+}
+
+/// <summary>A message from the coordinator to a member.</summary>
+public abstract record CoordinatorMessage;
+
+/// <summary>The job, as text, for a member that asked to join.</summary>
+/// <param name="Job">The job file with all overrides applied.</param>
+/// <param name="JobHash">Over what decides the bits.</param>
+/// <param name="DataHash">Over the data set's content.</param>
+public sealed record JobOffer(string Job, string JobHash, string DataHash) : CoordinatorMessage;
+
+/// <summary>The member is in.</summary>
+/// <param name="Member">Its number.</param>
+/// <param name="Term">The coordinator's term.</param>
+/// <param name="FailureTimeout">After this silence a member counts as lost.</param>
+public sealed record Welcome(MemberId Member, long Term, TimeSpan FailureTimeout) : CoordinatorMessage;
+
+/// <summary>The member is not in; the link closes after this.</summary>
+/// <param name="Reason">Why, with both values.</param>
+/// <param name="Exit">The exit code that fits.</param>
+public sealed record Refused(string Reason, ExitCode Exit) : CoordinatorMessage;
+
+/// <summary>A server shall accept this term, unless it has accepted a higher one.</summary>
+public sealed record AcceptTerm(long Term) : CoordinatorMessage;
+
+/// <summary>Gives a server its partition.</summary>
+/// <param name="Term">The coordinator's term.</param>
+/// <param name="Partition">Which.</param>
+/// <param name="Partitions">Of how many.</param>
+/// <param name="BucketLength">The bucket size; with the job's layout it decides all ranges.</param>
+/// <param name="Version">Where to start: 0 means the seed's initial weights, more a checkpoint fetched from the coordinator.</param>
+public sealed record OwnPartition(long Term, int Partition, int Partitions, int BucketLength, long Version) : CoordinatorMessage;
+
+/// <summary>Tells a worker where the servers are.</summary>
+public sealed record Topology(long Term, int BucketLength, ImmutableArray<ServerAddress> Servers) : CoordinatorMessage;
+
+/// <summary>
+/// The shards that a worker computes in every step from <paramref name="FromStep"/> on, until the next assignment.
+/// In a step that the worker is in already, it computes those of them that it hasn't pushed.
+/// </summary>
+public sealed record Assignment(long Term, long FromStep, ImmutableArray<int> Shards) : CoordinatorMessage;
+
+/// <summary>
+/// The step clock. Steps below <paramref name="GrantedUntil"/> may be computed and applied; servers copy the partition
+/// at each version of <paramref name="Checkpoints"/> before they change it.
+/// </summary>
+/// <param name="Term">The coordinator's term.</param>
+/// <param name="CommittedVersion">Every partition has reached this version.</param>
+/// <param name="GrantedUntil">The first step that is not granted yet.</param>
+/// <param name="Checkpoints">Versions at or above the committed one to be saved, ascending.</param>
+/// <param name="Record">The coordinator's own state, stored by servers with the commit.</param>
+public sealed record Clock(long Term, long CommittedVersion, long GrantedUntil, ImmutableArray<long> Checkpoints, ReadOnlyMemory<byte> Record) : CoordinatorMessage;
+
+/// <summary>A worker shall evaluate these shards of the test set at this version, which is committed.</summary>
+public sealed record Evaluate(long Term, long Version, ImmutableArray<int> Shards) : CoordinatorMessage;
+
+/// <summary>The job is over for this member.</summary>
+/// <param name="Reason">Why, in words.</param>
+/// <param name="Exit">What the member's process ends with.</param>
+public sealed record Stop(string Reason, ExitCode Exit) : CoordinatorMessage;

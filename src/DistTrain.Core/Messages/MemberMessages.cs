@@ -1,0 +1,52 @@
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Core.Messages;
+
+/// <summary>A message from a member to the coordinator.</summary>
+public abstract record MemberMessage;
+
+/// <summary>The first message of a member: who it is and which protocol it speaks.</summary>
+/// <param name="Role">The part that it wants.</param>
+/// <param name="Host">Its machine.</param>
+/// <param name="Pid">Its process id.</param>
+/// <param name="Incarnation">Random for this life.</param>
+/// <param name="ProtocolVersion"><see cref="Protocol.Version"/> of its build.</param>
+/// <param name="NumericsRevision">The numerics revision of its kernels.</param>
+/// <param name="Endpoint">Where it listens, for servers.</param>
+public sealed record JoinRequest(
+    MemberRole Role, string Host, int Pid, ulong Incarnation, int ProtocolVersion, int NumericsRevision, string Endpoint) : MemberMessage;
+
+/// <summary>The member has read the job and, a worker, its data: the second half of the handshake.</summary>
+/// <param name="JobHash">The hash it computed of the offered job.</param>
+/// <param name="DataHash">The hash it computed of its own data; empty for servers, which read none.</param>
+public sealed record JoinReady(string JobHash, string DataHash) : MemberMessage;
+
+/// <summary>Alive.</summary>
+public sealed record Heartbeat : MemberMessage;
+
+/// <summary>A server takes orders of this term only, from now on.</summary>
+/// <param name="Term">The accepted term.</param>
+/// <param name="HighestTerm">The highest term it had accepted before.</param>
+/// <param name="Record">The coordinator's record stored with its last commit; empty before the first.</param>
+public sealed record TermAccepted(long Term, long HighestTerm, ReadOnlyMemory<byte> Record) : MemberMessage;
+
+/// <summary>A server's partition stands at this version and can be subscribed to.</summary>
+public sealed record PartitionReady(long Term, int Partition, long Version) : MemberMessage;
+
+/// <summary>A server applied all its buckets of a step.</summary>
+/// <param name="Term">The server's term.</param>
+/// <param name="Partition">Its partition.</param>
+/// <param name="Step">The step; its partition now stands at version Step + 1.</param>
+/// <param name="Stats">Joined over all shards.</param>
+public sealed record StepApplied(long Term, int Partition, long Step, SegmentStats Stats) : MemberMessage;
+
+/// <summary>A server joined all segments of an evaluation.</summary>
+public sealed record EvaluationReduced(long Term, long Version, SegmentStats Stats) : MemberMessage;
+
+/// <summary>The member leaves in good order.</summary>
+public sealed record Leaving(string Reason) : MemberMessage;
+
+/// <summary>The last word of a member that ends because of an error.</summary>
+/// <param name="Cause">Why, in words.</param>
+/// <param name="Exit">The exit code that the whole job should end with when the cause lies in the job or its data.</param>
+public sealed record Failed(string Cause, ExitCode Exit) : MemberMessage;
