@@ -16,7 +16,7 @@ public sealed record Bucket(int Index, int Partition, long Offset, int Length)
 /// <summary>A contiguous range of the flat parameter vector owned by one parameter server.</summary>
 /// <param name="Index">Its number.</param>
 /// <param name="Offset">First element in the flat vector.</param>
-/// <param name="Length">Elements; may be zero when there are more servers than blocks.</param>
+/// <param name="Length">Elements; at least one block.</param>
 /// <param name="Buckets">Its buckets, ascending.</param>
 public sealed record Partition(int Index, long Offset, long Length, ImmutableArray<Bucket> Buckets)
 {
@@ -34,23 +34,25 @@ public sealed class BucketPlan
     public const int DefaultBucketLength = 256 * 1024;
 
     /// <summary>Cuts <paramref name="layout"/> into partitions of nearly equal size and buckets of at most
-    /// <paramref name="bucketLength"/> elements (at least one block each).</summary>
+    /// <paramref name="bucketLength"/> elements (at least one block each). There can't be more partitions than blocks:
+    /// see <see cref="MostPartitions"/>.</summary>
     public BucketPlan(ParameterLayout layout, int partitions, int bucketLength)
     {
+        var edges = layout.BlockEdges().ToList();
         ArgumentOutOfRangeException.ThrowIfLessThan(partitions, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(partitions, edges.Count - 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(bucketLength, 1);
         BucketLength = bucketLength;
-        var edges = layout.BlockEdges().ToList();
         var partitionList = ImmutableArray.CreateBuilder<Partition>(partitions);
         var all = ImmutableArray.CreateBuilder<Bucket>();
         int edge = 0;
         for (int p = 0; p < partitions; p++)
         {
-            // The cut nearest to the ideal one, so that no partition is more than a block off.
+            // The cut nearest to the ideal one, that leaves a block for each of the others.
             long ideal = layout.Length * (p + 1) / partitions;
-            int start = edge;
-            if (p == partitions - 1) edge = edges.Count - 1;
-            while (edge < edges.Count - 1 && Math.Abs(edges[edge + 1] - ideal) <= Math.Abs(edges[edge] - ideal)) edge++;
+            int start = edge++;
+            int most = edges.Count - 1 - (partitions - 1 - p);
+            while (edge < most && (p == partitions - 1 || Math.Abs(edges[edge + 1] - ideal) <= Math.Abs(edges[edge] - ideal))) edge++;
             var buckets = ImmutableArray.CreateBuilder<Bucket>();
             for (int first = start; first < edge;)
             {
@@ -77,6 +79,9 @@ public sealed class BucketPlan
 
     /// <summary>All buckets, ascending; <see cref="Bucket.Index"/> is the position here.</summary>
     public ImmutableArray<Bucket> Buckets { get; }
+
+    /// <summary>The most partitions that a layout can be cut into: its number of blocks.</summary>
+    public static int MostPartitions(ParameterLayout layout) => layout.BlockEdges().Count() - 1;
 
     /// <summary>
     /// The bucket size for a model when none is set: an eighth of it, between one block and
