@@ -1,0 +1,128 @@
+using System.Numerics;
+
+namespace DistTrain.Kernels;
+
+/// <summary>A run of consecutive rows of k: those that one shard has at one time step, or all that it has.</summary>
+/// <param name="Start">The first row.</param>
+/// <param name="Count">How many; may be 0.</param>
+public readonly record struct KRange(int Start, int Count);
+
+/// <summary>
+/// Sums over the rows of a batch, leaf by leaf (a leaf is a shard) and along the shard tree: a range of leaves
+/// [lo, hi) splits at lo + the largest power of two below its length. Within a leaf an element is one chain from +0
+/// over the leaf's ranges in the order given, rows ascending. An empty leaf is +0 and is added like any other.
+/// So a worker's sum over leaves [lo, hi) of the mini-batch, where [lo, hi) is a node of the shard tree, is that node.
+/// </summary>
+public static unsafe class SegmentedGemm
+{
+    /// <summary>dW = dYᵀ·X, the tree applied to each register tile while it is in the L1 cache.</summary>
+    /// <param name="dY">(rows, outputs), rows of <paramref name="strideDY"/> floats.</param>
+    /// <param name="strideDY">Floats from one row of dY to the next.</param>
+    /// <param name="x">(rows, inputs), rows of <paramref name="strideX"/> floats.</param>
+    /// <param name="strideX">Floats from one row of X to the next.</param>
+    /// <param name="outputs">Rows of dW.</param>
+    /// <param name="inputs">Columns of dW.</param>
+    /// <param name="ranges">The row ranges of all leaves, leaf after leaf.</param>
+    /// <param name="leafStarts">
+    /// (leaves + 1): leaf i has ranges [leafStarts[i], leafStarts[i + 1]); at least one leaf.
+    /// </param>
+    /// <param name="dW">(outputs, inputs), rows of <paramref name="strideDW"/> floats: overwritten.</param>
+    /// <param name="strideDW">Floats from one row of dW to the next.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    /// <exception cref="ArgumentException">The leaves don't describe the ranges.</exception>
+    public static void WeightGradient(
+        float* dY,
+        nint strideDY,
+        float* x,
+        nint strideX,
+        nint outputs,
+        nint inputs,
+        ReadOnlySpan<KRange> ranges,
+        ReadOnlySpan<int> leafStarts,
+        float* dW,
+        nint strideDW,
+        KernelPool? pool = null)
+    {
+        Guard.Length(outputs, nameof(outputs));
+        Guard.Length(inputs, nameof(inputs));
+        nint rows = CheckLeaves(ranges, leafStarts);
+        if (outputs == 0 || inputs == 0) return;
+        Guard.Stride(strideDY, outputs, nameof(strideDY));
+        Guard.Stride(strideX, inputs, nameof(strideX));
+        Guard.Stride(strideDW, inputs, nameof(strideDW));
+        Guard.NotNull(dY, rows, nameof(dY));
+        Guard.NotNull(x, rows, nameof(x));
+        Guard.NotNull(dW, outputs, nameof(dW));
+        Guard.Apart(dW, ((outputs - 1) * strideDW) + inputs, dY, rows * strideDY);
+        Guard.Apart(dW, ((outputs - 1) * strideDW) + inputs, x, rows * strideX);
+        fixed (KRange* r = ranges)
+        fixed (int* l = leafStarts)
+        {
+            SegmentedDriver.Run(
+                new SegmentedProblem
+                {
+                    DY = dY, StrideDY = strideDY, X = x, StrideX = strideX, Outputs = outputs, Inputs = inputs,
+                    Ranges = r, LeafStarts = l, Leaves = leafStarts.Length - 1, DW = dW, StrideDW = strideDW,
+                },
+                pool);
+        }
+    }
+
+    /// <summary>
+    /// db = the column sums of dY over the same leaves and tree, by plain additions. Parameters as in
+    /// <see cref="WeightGradient"/>; <paramref name="db"/> is (outputs).
+    /// </summary>
+    /// <exception cref="ArgumentException">The leaves don't describe the ranges.</exception>
+    public static void ColumnSum(
+        float* dY,
+        nint strideDY,
+        nint outputs,
+        ReadOnlySpan<KRange> ranges,
+        ReadOnlySpan<int> leafStarts,
+        float* db,
+        KernelPool? pool = null)
+    {
+        Guard.Length(outputs, nameof(outputs));
+        nint rows = CheckLeaves(ranges, leafStarts);
+        if (outputs == 0) return;
+        Guard.Stride(strideDY, outputs, nameof(strideDY));
+        Guard.NotNull(dY, rows, nameof(dY));
+        Guard.NotNull(db, outputs, nameof(db));
+        Guard.Apart(db, outputs, dY, rows * strideDY);
+        fixed (KRange* r = ranges)
+        fixed (int* l = leafStarts)
+        {
+            var kernel = new ColumnSumKernel
+            {
+                DY = dY, StrideDY = strideDY, Ranges = r, LeafStarts = l, Leaves = leafStarts.Length - 1, Sums = db,
+            };
+            RangeRunner.Run(kernel, outputs, 16, 1 + (Traversal.Grain / Math.Max(rows, 1)), pool);
+        }
+    }
+
+    /// <summary>
+    /// How many finished nodes the one that ends with leaf <paramref name="leaf"/> joins: those of the tree's complete
+    /// subtrees that end there, and at the last leaf all that are left.
+    /// </summary>
+    internal static int Joins(int leaf, int leaves, int pending) =>
+        leaf == leaves - 1 ? pending : BitOperations.TrailingZeroCount(leaf + 1);
+
+    /// <summary>Gives the number of rows that the ranges reach.</summary>
+    private static nint CheckLeaves(ReadOnlySpan<KRange> ranges, ReadOnlySpan<int> leafStarts)
+    {
+        if (leafStarts.Length < 2) Guard.ThrowSegments("There must be at least one leaf.", nameof(leafStarts));
+        if (leafStarts[0] != 0 || leafStarts[^1] != ranges.Length)
+            Guard.ThrowSegments($"The leaves cover ranges {leafStarts[0]} to {leafStarts[^1]} of {ranges.Length}.", nameof(leafStarts));
+        for (int i = 1; i < leafStarts.Length; i++)
+        {
+            if (leafStarts[i] < leafStarts[i - 1]) Guard.ThrowSegments($"Leaf {i - 1} ends before it begins.", nameof(leafStarts));
+        }
+        nint rows = 0;
+        foreach (KRange range in ranges)
+        {
+            if (range.Start < 0 || range.Count < 0) Guard.ThrowSegments($"{range} is no range of rows.", nameof(ranges));
+            if (range.Count > 0) rows = Math.Max(rows, (nint)range.Start + range.Count);
+        }
+        return rows;
+    }
+}

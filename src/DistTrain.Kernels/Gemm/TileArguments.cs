@@ -1,0 +1,137 @@
+namespace DistTrain.Kernels;
+
+/// <summary>
+/// What a register tile works on: C(r, j) = start + Σ_k A(r, k)·B(k, j), plus the pending tiles of the shard tree.
+/// </summary>
+internal unsafe struct TileArguments
+{
+    /// <summary>Floats of a stored tile: up to 12 rows of 32.</summary>
+    public const int TileSize = 12 * 32;
+
+    /// <summary>A(r, k) is at A[r·RowStrideA + k·StepA].</summary>
+    public float* A;
+
+    /// <inheritdoc cref="A"/>
+    public nint RowStrideA;
+
+    /// <inheritdoc cref="A"/>
+    public nint StepA;
+
+    /// <summary>B(k, j) is at B[k·StepB + j].</summary>
+    public float* B;
+
+    /// <inheritdoc cref="B"/>
+    public nint StepB;
+
+    /// <summary>How many k.</summary>
+    public nint Depth;
+
+    /// <summary>Where the sums so far are; null to start from +0.</summary>
+    public float* From;
+
+    /// <summary>Floats between the rows of <see cref="From"/>.</summary>
+    public nint FromStride;
+
+    /// <summary>The last of the tiles (stride 32) that the finished sum joins, then the one before it, and so on.</summary>
+    public float* Joins;
+
+    /// <summary>How many tiles to join.</summary>
+    public int JoinCount;
+
+    /// <summary>Where the result goes.</summary>
+    public float* To;
+
+    /// <summary>Floats between the rows of <see cref="To"/>.</summary>
+    public nint ToStride;
+
+    /// <summary>How many columns are real, where the tile's last block is partial.</summary>
+    public int Columns;
+}
+
+/// <summary>A number that the JIT knows.</summary>
+internal interface ICount
+{
+    static abstract int Count { get; }
+}
+
+internal readonly struct Rows1 : ICount
+{
+    public static int Count => 1;
+}
+
+internal readonly struct Rows2 : ICount
+{
+    public static int Count => 2;
+}
+
+internal readonly struct Rows4 : ICount
+{
+    public static int Count => 4;
+}
+
+internal readonly struct Rows6 : ICount
+{
+    public static int Count => 6;
+}
+
+internal readonly struct Rows8 : ICount
+{
+    public static int Count => 8;
+}
+
+internal readonly struct Rows12 : ICount
+{
+    public static int Count => 12;
+}
+
+/// <summary>How many blocks of 16 columns a tile has, and whether the last one is partial.</summary>
+internal interface ITileColumns
+{
+    static abstract int Blocks { get; }
+
+    static abstract bool Partial { get; }
+}
+
+internal readonly struct OneBlock : ITileColumns
+{
+    public static int Blocks => 1;
+
+    public static bool Partial => false;
+}
+
+internal readonly struct OnePartialBlock : ITileColumns
+{
+    public static int Blocks => 1;
+
+    public static bool Partial => true;
+}
+
+internal readonly struct TwoBlocks : ITileColumns
+{
+    public static int Blocks => 2;
+
+    public static bool Partial => false;
+}
+
+internal readonly struct TwoPartialBlocks : ITileColumns
+{
+    public static int Blocks => 2;
+
+    public static bool Partial => true;
+}
+
+/// <summary>Whether neighbouring rows of A lie one float apart (packed, or a transposed A), or a stride.</summary>
+internal interface IRowWalk
+{
+    static abstract bool Unit { get; }
+}
+
+internal readonly struct UnitRows : IRowWalk
+{
+    public static bool Unit => true;
+}
+
+internal readonly struct StridedRows : IRowWalk
+{
+    public static bool Unit => false;
+}

@@ -1,0 +1,56 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace DistTrain.Kernels;
+
+/// <summary>What every kernel checks at its door. The throws are out of line, so that the checks cost a compare each.</summary>
+internal static unsafe class Guard
+{
+    public static void Length(nint length, string name)
+    {
+        if (length < 0) ThrowNegative(length, name);
+    }
+
+    public static void Stride(nint stride, nint least, string name)
+    {
+        if (stride < least) ThrowStride(stride, least, name);
+    }
+
+    public static void NotNull(void* pointer, nint length, string name)
+    {
+        if (pointer == null && length > 0) ThrowNull(name);
+    }
+
+    /// <summary>An output may be one of the inputs itself, or lie apart from it; it may not straddle it.</summary>
+    public static void SameOrApart(float* output, float* input, nint length)
+    {
+        if (output != input && output < input + length && input < output + length) ThrowOverlap();
+    }
+
+    /// <summary>Two blocks, of <paramref name="lengthA"/> and <paramref name="lengthB"/> floats, lie apart.</summary>
+    public static void Apart(float* a, nint lengthA, float* b, nint lengthB)
+    {
+        if (a < b + lengthB && b < a + lengthA && lengthA > 0 && lengthB > 0) ThrowOverlap();
+    }
+
+    [DoesNotReturn]
+    public static void ThrowLabel(nint row, int label, int classes) =>
+        throw new ArgumentOutOfRangeException(nameof(label), label, $"Row {row} has label {label}; there are {classes} classes, counted from 0.");
+
+    [DoesNotReturn]
+    public static void ThrowSegments(string message, string name) => throw new ArgumentException(message, name);
+
+    [DoesNotReturn]
+    private static void ThrowNegative(nint length, string name) =>
+        throw new ArgumentOutOfRangeException(name, length, $"{name} is {length}; it must not be negative.");
+
+    [DoesNotReturn]
+    private static void ThrowStride(nint stride, nint least, string name) =>
+        throw new ArgumentOutOfRangeException(name, stride, $"{name} is {stride}; a row holds {least} values.");
+
+    [DoesNotReturn]
+    private static void ThrowNull(string name) => throw new ArgumentNullException(name);
+
+    [DoesNotReturn]
+    private static void ThrowOverlap(string output = "output") =>
+        throw new ArgumentException("The output overlaps an input without being the same buffer.", output);
+}

@@ -1,0 +1,84 @@
+namespace DistTrain.Kernels;
+
+/// <summary>
+/// Sixteen fp32 lanes: one 512-bit vector, two of 256 bits, four of 128 bits, or sixteen floats. Kernels are written
+/// once over this type; all its operations are exact or correctly rounded lane by lane, so every width gives the same
+/// bits, and a reduction over 16 lanes means the same everywhere.
+/// </summary>
+/// <remarks>
+/// A comparison gives all ones or all zeros per lane. Operations on bits treat a lane as a 32-bit integer.
+/// </remarks>
+internal unsafe interface ILanes<T>
+    where T : struct, ILanes<T>
+{
+    /// <summary>How many rows of 16 lanes the registers hold as accumulators of a matrix tile.</summary>
+    static abstract int TileRows { get; }
+
+    /// <summary>How many columns of 16 lanes such a tile has: 1 or 2.</summary>
+    static abstract int TileBlocks { get; }
+
+    static abstract T Zero { get; }
+
+    static abstract T Broadcast(float value);
+
+    static abstract T BroadcastBits(int value);
+
+    static abstract T Load(float* source);
+
+    static abstract void Store(float* target, T value);
+
+    /// <summary>Loads the first <paramref name="count"/> lanes (0 to 16) and touches no memory beyond; the others are +0.</summary>
+    static abstract T LoadPartial(float* source, int count);
+
+    /// <summary>Stores the first <paramref name="count"/> lanes (0 to 16) and touches no memory beyond.</summary>
+    static abstract void StorePartial(float* target, T value, int count);
+
+    static abstract T operator +(T a, T b);
+
+    static abstract T operator -(T a, T b);
+
+    static abstract T operator *(T a, T b);
+
+    static abstract T operator /(T a, T b);
+
+    /// <summary>a·b + c, rounded once.</summary>
+    static abstract T Fma(T a, T b, T c);
+
+    static abstract T Sqrt(T a);
+
+    /// <summary>IEEE 754:2019 maximum: a NaN operand gives NaN, +0 is above -0.</summary>
+    static abstract T Max(T a, T b);
+
+    static abstract T LessThan(T a, T b);
+
+    static abstract T Equal(T a, T b);
+
+    /// <summary>Where <paramref name="mask"/> is all ones <paramref name="a"/>, where it is zero <paramref name="b"/>.</summary>
+    static abstract T Select(T mask, T a, T b);
+
+    static abstract T And(T a, T b);
+
+    static abstract T Or(T a, T b);
+
+    static abstract T Xor(T a, T b);
+
+    static abstract T AddBits(T a, T b);
+
+    static abstract T SubtractBits(T a, T b);
+
+    static abstract T ShiftLeft(T a, int count);
+
+    static abstract T ShiftRightArithmetic(T a, int count);
+
+    /// <summary>The lanes' integers as floats, correctly rounded.</summary>
+    static abstract T BitsToFloat(T a);
+
+    /// <summary>All ones in the lanes below <paramref name="count"/>.</summary>
+    static abstract T FirstLanes(int count);
+
+    /// <summary>The sum along the fixed tree: lane i joins lane i+8, then i+4, i+2, i+1.</summary>
+    static abstract float Sum(T a);
+
+    /// <summary>The IEEE maximum of all lanes along the same tree.</summary>
+    static abstract float MaxOf(T a);
+}

@@ -1,0 +1,141 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace DistTrain.Kernels;
+
+/// <summary>Sixteen lanes in two 256-bit vectors.</summary>
+internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b) : ILanes<Lanes256>
+{
+    private readonly Vector256<float> _a = a;
+    private readonly Vector256<float> _b = b;
+
+    public static int TileRows => 6;
+
+    public static int TileBlocks => 1;
+
+    public static Lanes256 Zero => new(Vector256<float>.Zero, Vector256<float>.Zero);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Broadcast(float value)
+    {
+        Vector256<float> v = Vector256.Create(value);
+        return new(v, v);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 BroadcastBits(int value)
+    {
+        Vector256<float> v = Vector256.Create(value).AsSingle();
+        return new(v, v);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Load(float* source) => new(Vector256.Load(source), Vector256.Load(source + 8));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store(float* target, Lanes256 value)
+    {
+        value._a.Store(target);
+        value._b.Store(target + 8);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LoadPartial(float* source, int count) =>
+        new(Avx.MaskLoad(source, Mask(count)), Avx.MaskLoad(source + 8, Mask(count - 8)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StorePartial(float* target, Lanes256 value, int count)
+    {
+        Avx.MaskStore(target, Mask(count), value._a);
+        Avx.MaskStore(target + 8, Mask(count - 8), value._b);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 operator +(Lanes256 a, Lanes256 b) => new(a._a + b._a, a._b + b._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 operator -(Lanes256 a, Lanes256 b) => new(a._a - b._a, a._b - b._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 operator *(Lanes256 a, Lanes256 b) => new(a._a * b._a, a._b * b._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 operator /(Lanes256 a, Lanes256 b) => new(a._a / b._a, a._b / b._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Fma(Lanes256 a, Lanes256 b, Lanes256 c) => new(
+        Vector256.FusedMultiplyAdd(a._a, b._a, c._a),
+        Vector256.FusedMultiplyAdd(a._b, b._b, c._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Sqrt(Lanes256 a) => new(Vector256.Sqrt(a._a), Vector256.Sqrt(a._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Max(Lanes256 a, Lanes256 b) => new(Vector256.Max(a._a, b._a), Vector256.Max(a._b, b._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LessThan(Lanes256 a, Lanes256 b) => new(
+        Vector256.LessThan(a._a, b._a),
+        Vector256.LessThan(a._b, b._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Equal(Lanes256 a, Lanes256 b) => new(Vector256.Equals(a._a, b._a), Vector256.Equals(a._b, b._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Select(Lanes256 mask, Lanes256 a, Lanes256 b) => new(
+        Vector256.ConditionalSelect(mask._a, a._a, b._a),
+        Vector256.ConditionalSelect(mask._b, a._b, b._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 And(Lanes256 a, Lanes256 b) => new(a._a & b._a, a._b & b._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Or(Lanes256 a, Lanes256 b) => new(a._a | b._a, a._b | b._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Xor(Lanes256 a, Lanes256 b) => new(a._a ^ b._a, a._b ^ b._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 AddBits(Lanes256 a, Lanes256 b) => new(
+        (a._a.AsInt32() + b._a.AsInt32()).AsSingle(),
+        (a._b.AsInt32() + b._b.AsInt32()).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 SubtractBits(Lanes256 a, Lanes256 b) => new(
+        (a._a.AsInt32() - b._a.AsInt32()).AsSingle(),
+        (a._b.AsInt32() - b._b.AsInt32()).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 ShiftLeft(Lanes256 a, int count) => new(
+        (a._a.AsInt32() << count).AsSingle(),
+        (a._b.AsInt32() << count).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 ShiftRightArithmetic(Lanes256 a, int count) => new(
+        (a._a.AsInt32() >> count).AsSingle(),
+        (a._b.AsInt32() >> count).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 BitsToFloat(Lanes256 a) => new(
+        Vector256.ConvertToSingle(a._a.AsInt32()),
+        Vector256.ConvertToSingle(a._b.AsInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 FirstLanes(int count) => new(Mask(count), Mask(count - 8));
+
+    public static float Sum(Lanes256 a)
+    {
+        Vector256<float> eight = a._a + a._b;
+        return Lanes128.Sum(eight.GetLower() + eight.GetUpper());
+    }
+
+    public static float MaxOf(Lanes256 a)
+    {
+        Vector256<float> eight = Vector256.Max(a._a, a._b);
+        return Lanes128.MaxOf(Vector128.Max(eight.GetLower(), eight.GetUpper()));
+    }
+
+    private static Vector256<float> Mask(int count) =>
+        Vector256.LessThan(Vector256<int>.Indices, Vector256.Create(count)).AsSingle();
+}
