@@ -1,0 +1,94 @@
+using System.Collections.Immutable;
+
+namespace DistTrain.Data;
+
+/// <summary>What a model is to learn from an example.</summary>
+public enum TargetKind
+{
+    /// <summary>One class of a fixed number of them.</summary>
+    ClassLabel,
+
+    /// <summary>One or more real numbers (regression).</summary>
+    RealValues,
+}
+
+/// <summary>What each example has for a target.</summary>
+/// <param name="Kind">Class label or real values.</param>
+/// <param name="Width">The number of classes, or of real values an example.</param>
+public readonly record struct TargetSpec(TargetKind Kind, int Width)
+{
+    /// <summary>One of <paramref name="classes"/> classes, labels 0 to classes - 1.</summary>
+    public static TargetSpec Classes(int classes) => new(TargetKind.ClassLabel, classes);
+
+    /// <summary><paramref name="width"/> real numbers.</summary>
+    public static TargetSpec Real(int width) => new(TargetKind.RealValues, width);
+
+    /// <inheritdoc/>
+    public override string ToString() => Kind == TargetKind.ClassLabel
+        ? $"{Width} classes"
+        : Width == 1 ? "1 real target" : $"{Width} real targets";
+}
+
+/// <summary>
+/// Examples by index: features of one shape, and a class label or real targets for each. What an index holds never
+/// changes, so any number of threads may gather at once, and nothing is allocated by it.
+/// </summary>
+public interface IDataset
+{
+    /// <summary>Number of examples.</summary>
+    long Count { get; }
+
+    /// <summary>Shape of one example's features, such as [64] or [1, 28, 28] (channels, height, width).</summary>
+    ImmutableArray<int> InputShape { get; }
+
+    /// <summary>Features of one example: the product of <see cref="InputShape"/>.</summary>
+    int FeatureCount { get; }
+
+    /// <summary>What the targets are.</summary>
+    TargetSpec Target { get; }
+
+    /// <summary>
+    /// SHA-256 over the content that the examples come from, 64 lower-case hexadecimal digits. Equal on every machine
+    /// that has the same data, whether its files are compressed or not.
+    /// </summary>
+    string ContentHash { get; }
+
+    /// <summary>Writes the features of <paramref name="examples"/>, one row each, to <paramref name="inputs"/>:
+    /// (examples.Length, FeatureCount), contiguous.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">An index is outside [0, Count).</exception>
+    /// <exception cref="ArgumentException">The destination has another length.</exception>
+    void GatherInputs(ReadOnlySpan<long> examples, Span<float> inputs);
+
+    /// <summary>Writes the class label of each of <paramref name="examples"/>, within [0, Target.Width), to
+    /// <paramref name="labels"/>: (examples.Length).</summary>
+    /// <exception cref="InvalidOperationException">The targets are real values.</exception>
+    void GatherLabels(ReadOnlySpan<long> examples, Span<int> labels);
+
+    /// <summary>Writes the real targets of <paramref name="examples"/> to <paramref name="targets"/>:
+    /// (examples.Length, Target.Width), contiguous.</summary>
+    /// <exception cref="InvalidOperationException">The targets are class labels.</exception>
+    void GatherTargets(ReadOnlySpan<long> examples, Span<float> targets);
+}
+
+/// <summary>Gathering into native buffers.</summary>
+public static unsafe class DatasetExtensions
+{
+    /// <summary>
+    /// Gathers a mini-batch, or a shard of one, into native buffers: features into <paramref name="inputs"/>
+    /// (examples.Length, FeatureCount), and either labels into <paramref name="labels"/> (examples.Length) or real
+    /// targets into <paramref name="targets"/> (examples.Length, Target.Width). The pointer of the other kind is not
+    /// looked at, and either may be null where no targets are wanted.
+    /// </summary>
+    public static void Gather(this IDataset dataset, ReadOnlySpan<long> examples, float* inputs, int* labels, float* targets)
+    {
+        dataset.GatherInputs(examples, new Span<float>(inputs, checked(examples.Length * dataset.FeatureCount)));
+        if (dataset.Target.Kind == TargetKind.ClassLabel)
+        {
+            if (labels != null) dataset.GatherLabels(examples, new Span<int>(labels, examples.Length));
+        }
+        else if (targets != null)
+        {
+            dataset.GatherTargets(examples, new Span<float>(targets, checked(examples.Length * dataset.Target.Width)));
+        }
+    }
+}

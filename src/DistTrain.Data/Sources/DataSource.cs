@@ -1,0 +1,63 @@
+namespace DistTrain.Data;
+
+/// <summary>The <c>data</c> part of a job: where the examples come from and how they are read. Keys that have no
+/// meaning for the source are refused by <see cref="DatasetLoader"/>.</summary>
+public sealed record DataSource
+{
+    /// <summary>digits, mnist, fashion-mnist, idx or csv. Null is found out from <see cref="Path"/>, and is the
+    /// embedded digits where there is no path either.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>The file, or for IDX the directory with the usual four files; a leading ~ is the home directory.</summary>
+    public string? Path { get; init; }
+
+    /// <summary>The test examples, where they are in a file or directory of their own.</summary>
+    public string? TestPath { get; init; }
+
+    /// <summary>idx: the labels of a <see cref="Path"/> that is a file of images, where its name doesn't tell.</summary>
+    public string? LabelsPath { get; init; }
+
+    /// <summary>csv: whether the first record names the columns; null looks.</summary>
+    public bool? Header { get; init; }
+
+    /// <summary>csv: the column of the class label, by name or by index from 0 (-1 is the last); null is the last.</summary>
+    public string? Label { get; init; }
+
+    /// <summary>csv: columns of real targets, in place of a label.</summary>
+    public IReadOnlyList<string> Targets { get; init; } = [];
+
+    /// <summary>csv: columns that are no features.</summary>
+    public IReadOnlyList<string> Ignore { get; init; } = [];
+
+    /// <summary>csv: comma, semicolon, tab or space, or the character; null looks.</summary>
+    public string? Delimiter { get; init; }
+
+    /// <summary>Number of classes, where it is not the number found.</summary>
+    public int? Classes { get; init; }
+
+    /// <summary>Whether features get mean 0 and deviation 1 over the training part: each column of a csv, all pixels of
+    /// images together.</summary>
+    public bool Standardize { get; init; }
+
+    /// <summary>What features are multiplied by; null is 1/16 for the digits, 1/255 for bytes and 1 for csv. Has no
+    /// effect together with <see cref="Standardize"/>.</summary>
+    public double? Scale { get; init; }
+
+    /// <summary>The share of the examples held out, where there is no test file; null is one fifth.</summary>
+    public double? TestFraction { get; init; }
+}
+
+/// <summary>Data ready to be trained on.</summary>
+/// <param name="Name">The source's name.</param>
+/// <param name="Train">The training part.</param>
+/// <param name="Test">The test part; null when nothing is held out.</param>
+/// <param name="DataHash">SHA-256 over both parts' content, for the join handshake and checkpoints.</param>
+/// <param name="ClassNames">What each class is called; empty with real targets.</param>
+/// <param name="Summary">One line for people.</param>
+public sealed record LoadedData(
+    string Name,
+    IDataset Train,
+    IDataset? Test,
+    string DataHash,
+    IReadOnlyList<string> ClassNames,
+    string Summary);
