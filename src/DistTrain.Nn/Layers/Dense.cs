@@ -1,0 +1,127 @@
+using System.Collections.Immutable;
+using DistTrain.Core.Config;
+using DistTrain.Kernels;
+
+namespace DistTrain.Nn;
+
+/// <summary>
+/// A fully connected layer: y = x·Wᵀ + b, with W [out, in] and b [out] as PyTorch's Linear.
+/// </summary>
+/// <param name="Out">Values of one example's output.</param>
+/// <param name="Bias">Whether b is there.</param>
+/// <param name="Init">
+/// W's first values; null for He normal when a relu follows directly, else Glorot uniform.
+/// </param>
+/// <param name="BiasInit">b's first values; null for 0.</param>
+public sealed record DenseSpec(int Out, bool Bias = true, Initialiser? Init = null, Initialiser? BiasInit = null) : LayerSpec
+{
+    internal const string Name = "dense";
+
+    /// <inheritdoc/>
+    public override string Kind => Name;
+
+    internal static DenseSpec Read(NamedChoice choice)
+    {
+        ConfigNode options = choice.Options;
+        if (choice.HasMainValue) return new DenseSpec((int)options.AsInteger(1, int.MaxValue));
+        var spec = new DenseSpec(
+            (int)options.Require("out").AsInteger(1, int.MaxValue),
+            options.Flag("bias", true),
+            options.Find("init") is { } init ? Initialiser.FromConfig(init) : null,
+            options.Find("bias_init") is { } biasInit ? Initialiser.FromConfig(biasInit) : null);
+        choice.RefuseUnknown();
+        return spec;
+    }
+
+    internal override Layer Compile(LayerBuilder builder)
+    {
+        if (Out < 1) throw builder.Refuse("at least one output", $"'out' is {Out}");
+        if (builder.Input is not [int inputs]) throw builder.Refuse("one row of values per example, [n]", "put 'flatten' before it");
+        Initialiser init = Init ?? (builder.Next is ReluSpec ? Initialisers.HeNormal : Initialisers.GlorotUniform);
+        Parameter weight = builder.Declare("weight", [Out, inputs], init, inputs, Out);
+        Parameter? bias = Bias ? builder.Declare("bias", [Out], BiasInit ?? Initialisers.Zeros, inputs, Out) : null;
+        return new DenseLayer(weight, bias, Activation.Identity);
+    }
+}
+
+/// <summary>A dense layer, and the activation behind it, which runs at the end of its GEMM.</summary>
+internal sealed unsafe class DenseLayer : Layer
+{
+    private readonly Parameter _weight;
+    private readonly Parameter? _bias;
+    private readonly Activation _activation;
+    private readonly int _inputs;
+    private readonly int _outputs;
+
+    public DenseLayer(Parameter weight, Parameter? bias, Activation activation)
+        : base([weight.Shape[0]])
+    {
+        _weight = weight;
+        _bias = bias;
+        _activation = activation;
+        _outputs = weight.Shape[0];
+        _inputs = weight.Shape[1];
+        Parameters = bias is null ? [weight] : [weight, bias];
+    }
+
+    /// <inheritdoc/>
+    public override ImmutableArray<Parameter> Parameters { get; }
+
+    /// <inheritdoc/>
+    public override long Flops => (2L * _inputs * _outputs) + (_bias is null ? 0 : _outputs);
+
+    /// <inheritdoc/>
+    public override bool BackwardReadsInput => true;
+
+    /// <inheritdoc/>
+    public override bool BackwardReadsOutput => _activation != Activation.Identity;
+
+    /// <inheritdoc/>
+    public override Layer? Fuse(Layer next) =>
+        next is ActivationLayer activation && _activation == Activation.Identity ? new DenseLayer(_weight, _bias, activation.Activation) : null;
+
+    /// <summary>y (rows, out) = activation(x (rows, in) · Wᵀ + b).</summary>
+    public override void Forward(NodeBuffers node, StepContext step)
+    {
+        var epilogue = new GemmEpilogue(_bias is null ? null : step.Weight(_bias), _activation);
+        Gemm.Multiply(
+            MatrixForm.Normal, MatrixForm.Transposed, step.Rows, _outputs, _inputs,
+            1, node.Input(), _inputs, step.Weight(_weight), _inputs, 0, node.Output, _outputs, epilogue, step.Pool);
+    }
+
+    /// <summary>
+    /// Through the activation, in place; then db and dW, which others wait for; then dx (rows, in) = dy · W.
+    /// </summary>
+    public override void Backward(NodeBuffers node, StepContext step)
+    {
+        float* dy = node.OutputGradient;
+        if (_activation != Activation.Identity)
+        {
+            Elementwise.ActivateBackward(_activation, dy, node.Output, dy, (nint)step.Rows * _outputs, step.Pool);
+        }
+
+        GradientPlan plan = step.Plan!;
+        if (_bias is not null)
+        {
+            for (int j = 0; j < plan.NodeCount; j++)
+            {
+                SegmentedGemm.ColumnSum(dy, _outputs, _outputs, plan.RangesOf(j), plan.LeafStartsOf(j), step.Gradient(_bias, j), step.Pool);
+            }
+
+            step.Finished(_bias);
+        }
+
+        for (int j = 0; j < plan.NodeCount; j++)
+        {
+            SegmentedGemm.WeightGradient(
+                dy, _outputs, node.Input(), _inputs, _outputs, _inputs,
+                plan.RangesOf(j), plan.LeafStartsOf(j), step.Gradient(_weight, j), _inputs, step.Pool);
+        }
+
+        step.Finished(_weight);
+        if (node.InputGradient() == null) return;
+        Gemm.Multiply(
+            MatrixForm.Normal, MatrixForm.Normal, step.Rows, _inputs, _outputs,
+            1, dy, _outputs, step.Weight(_weight), _inputs, 0, node.InputGradient(), _inputs, default, step.Pool);
+    }
+}

@@ -1,0 +1,51 @@
+using System.Collections.Immutable;
+using DistTrain.Core;
+using DistTrain.Core.Config;
+
+namespace DistTrain.Nn;
+
+/// <summary>The description of a loss.</summary>
+public abstract record LossSpec
+{
+    private static readonly Dictionary<string, LossSpec> Known = new(StringComparer.Ordinal)
+    {
+        [SoftmaxCrossEntropySpec.Name] = new SoftmaxCrossEntropySpec(),
+        [SquaredErrorSpec.Name] = new SquaredErrorSpec(),
+    };
+
+    /// <summary>The loss's name in a job.</summary>
+    public abstract string Kind { get; }
+
+    /// <summary>Reads a loss: <c>softmax_cross_entropy</c> or <c>squared_error</c>.</summary>
+    /// <exception cref="DistTrainException">The loss is unknown (with the nearest spelling), or has options.</exception>
+    public static LossSpec FromConfig(ConfigNode node)
+    {
+        NamedChoice choice = NamedChoice.Read(node, "loss", Known.Keys);
+        choice.RefuseOptions();
+        return Known[choice.Name];
+    }
+
+    /// <summary>Makes the loss for a model's output, or says why it can't be.</summary>
+    /// <param name="output">The shape of one example's output.</param>
+    /// <param name="classes">How many classes the labels have; null for regression.</param>
+    /// <param name="targetWidth">Values of one example's target, for regression.</param>
+    internal abstract Loss Compile(ImmutableArray<int> output, int? classes, int targetWidth);
+
+    private protected void RequireOutput(ImmutableArray<int> output, int wanted, string because)
+    {
+        if (output is [int width] && width == wanted) return;
+        throw new DistTrainException(
+            ExitCode.BadUsage,
+            $"loss: {Kind}: got a model output of shape {Shapes.Text(output)}, wanted [{wanted}] because {because}; end the model with 'dense: {wanted}'");
+    }
+}
+
+/// <summary>The losses, for descriptions in C#.</summary>
+public static class Losses
+{
+    /// <summary>Softmax and cross-entropy of class labels; its mean is over examples.</summary>
+    public static LossSpec SoftmaxCrossEntropy { get; } = new SoftmaxCrossEntropySpec();
+
+    /// <summary>The squared difference; its mean is over all outputs of all examples, as PyTorch's MSELoss.</summary>
+    public static LossSpec SquaredError { get; } = new SquaredErrorSpec();
+}

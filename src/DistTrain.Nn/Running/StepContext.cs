@@ -1,0 +1,48 @@
+using DistTrain.Core.Layout;
+using DistTrain.Kernels;
+
+namespace DistTrain.Nn;
+
+/// <summary>What layers see of the pass that runs; one per <see cref="ModelRun"/>, refilled for every call.</summary>
+internal sealed unsafe class StepContext(ParameterLayout layout, KernelPool pool)
+{
+    /// <summary>The threads that kernels may use.</summary>
+    public KernelPool Pool { get; } = pool;
+
+    /// <summary>The flat weight vector.</summary>
+    public float* Weights { get; set; }
+
+    /// <summary>Rows of this pass.</summary>
+    public int Rows { get; set; }
+
+    /// <summary>Seed, step, and whether this is training.</summary>
+    public StepKey Key { get; set; }
+
+    /// <summary>Shards and nodes of this backward pass; null in forward.</summary>
+    public GradientPlan? Plan { get; set; }
+
+    /// <summary>Who hears of finished gradients; null in forward.</summary>
+    public IGradientListener? Listener { get; set; }
+
+    /// <summary>The values of a parameter.</summary>
+    public float* Weight(Parameter parameter) => Weights + layout.Tensors[parameter.Index].Offset;
+
+    /// <summary>Where the gradient sum of a parameter for node <paramref name="node"/> of the plan goes.</summary>
+    public float* Gradient(Parameter parameter, int node) =>
+        (float*)Plan!.Gradients[node] + layout.Tensors[parameter.Index].Offset;
+
+    /// <summary>
+    /// Says that a parameter's gradient is final for all nodes: clears the padding behind it and announces both.
+    /// </summary>
+    public void Finished(Parameter parameter)
+    {
+        TensorEntry tensor = layout.Tensors[parameter.Index];
+        long end = parameter.Index + 1 < layout.Tensors.Length ? layout.Tensors[parameter.Index + 1].Offset : layout.Length;
+        for (int node = 0; node < Plan!.NodeCount; node++)
+        {
+            new Span<float>((float*)Plan.Gradients[node] + tensor.End, (int)(end - tensor.End)).Clear();
+        }
+
+        Listener!.Ready(tensor.Offset, end);
+    }
+}
