@@ -120,8 +120,9 @@ public interface IParameterServerPort
     /// </summary>
     ISegmentBuffer? BeginSegment(in SegmentHeader header, int length);
 
-    /// <summary>Hands a complete segment to the server, which releases the buffer in time. Waits while its mailbox is full.</summary>
-    ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer buffer, CancellationToken cancellation);
+    /// <summary>Hands a complete segment to the server, which releases the buffer in time; evaluations have none. Waits
+    /// while its mailbox is full.</summary>
+    ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation);
 
     /// <summary>
     /// Subscribes to this server's weights until the subscription is disposed. Throws

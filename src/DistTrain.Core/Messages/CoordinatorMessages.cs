@@ -46,10 +46,10 @@ public sealed record OwnPartition(long Term, int Partition, int Partitions, int 
 public sealed record Topology(long Term, int BucketLength, ImmutableArray<ServerAddress> Servers) : CoordinatorMessage;
 
 /// <summary>
-/// The shards that a worker computes in every step from <paramref name="FromStep"/> on, until the next assignment.
-/// In a step that the worker is in already, it computes those of them that it hasn't pushed.
+/// The shards that a worker computes in every step until the next assignment, ascending. In the step that it is in, it
+/// computes those of them that it hasn't pushed.
 /// </summary>
-public sealed record Assignment(long Term, long FromStep, ImmutableArray<int> Shards) : CoordinatorMessage;
+public sealed record Assignment(long Term, ImmutableArray<int> Shards) : CoordinatorMessage;
 
 /// <summary>
 /// The step clock. Steps below <paramref name="GrantedUntil"/> may be computed and applied; servers copy the partition

@@ -30,6 +30,9 @@ public sealed record Heartbeat : MemberMessage;
 /// <param name="Record">The coordinator's record stored with its last commit; empty before the first.</param>
 public sealed record TermAccepted(long Term, long HighestTerm, ReadOnlyMemory<byte> Record) : MemberMessage;
 
+/// <summary>A server has accepted a higher term than the coordinator's: somebody else leads, or led later.</summary>
+public sealed record TermRefused(long Term, long HighestTerm) : MemberMessage;
+
 /// <summary>A server's partition stands at this version and can be subscribed to.</summary>
 public sealed record PartitionReady(long Term, int Partition, long Version) : MemberMessage;
 

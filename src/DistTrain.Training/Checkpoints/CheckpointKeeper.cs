@@ -1,0 +1,155 @@
+using DistTrain.Core;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Kernels;
+
+namespace DistTrain.Training.Checkpoints;
+
+/// <summary>
+/// Collects the pieces that parameter servers send and, when all of a version are there, has it written. Gives out the
+/// checkpoint that a job resumes from. Lives in the coordinator's process; thread-safe.
+/// </summary>
+public sealed class CheckpointKeeper : ICheckpointPort, IDisposable
+{
+    private readonly ParameterLayout _layout;
+    private readonly IReadOnlyList<string> _stateVectors;
+    private readonly Func<ModelSnapshot, string?> _write;
+    private readonly Action<long, string?> _written;
+    private readonly Action<long, Exception> _failed;
+    private readonly ModelSnapshot? _source;
+    private readonly Lock _lock = new();
+    private readonly Dictionary<long, Collected> _open = [];
+    private Task _writing = Task.CompletedTask;
+
+    /// <summary>Creates a keeper.</summary>
+    /// <param name="layout">The model's tensors.</param>
+    /// <param name="stateVectors">The optimizer's vectors.</param>
+    /// <param name="source">What the job resumes from; null for a new start. Disposed with the keeper.</param>
+    /// <param name="write">Writes a snapshot and returns its path, or null when it is only kept in memory. Called one at a time.</param>
+    /// <param name="written">Told when a version is complete.</param>
+    /// <param name="failed">Told when a version could not be written.</param>
+    public CheckpointKeeper(
+        ParameterLayout layout, IReadOnlyList<string> stateVectors, ModelSnapshot? source,
+        Func<ModelSnapshot, string?> write, Action<long, string?> written, Action<long, Exception> failed)
+    {
+        (_layout, _stateVectors, _source, _write, _written, _failed) = (layout, stateVectors, source, write, written, failed);
+    }
+
+    /// <summary>The newest complete version; null before the first. Disposed with the keeper.</summary>
+    public ModelSnapshot? Last { get; private set; }
+
+    /// <inheritdoc/>
+    public async Task SaveAsync(IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
+    {
+        await foreach ((CheckpointPieceHeader header, NativeSpan payload) in pieces.WithCancellation(cancellation))
+        {
+            payload.Span.CopyTo(Begin(header, payload.Length).Span);
+            Complete(header, payload.Length);
+        }
+    }
+
+    /// <summary>The place for a piece; throws <see cref="DistTrainException"/> for one that lies outside the model.</summary>
+    public unsafe NativeSpan Begin(CheckpointPieceHeader header, int length)
+    {
+        lock (_lock)
+        {
+            if (header.Version < 0 || _open.Count >= 8) throw Misplaced(header, length, "no such checkpoint was asked for");
+            if (!_open.TryGetValue(header.Version, out Collected? collected))
+            {
+                _open[header.Version] = collected = new Collected(new ModelSnapshot(_layout, _stateVectors, header.Version));
+            }
+
+            if (header.Offset < 0 || length < 0 || header.Offset > _layout.Length - length) throw Misplaced(header, length, $"the model has {_layout.Length} elements");
+            NativeBuffer vector = collected.Snapshot.Find(header.Vector) ?? throw Misplaced(header, length, "no such vector");
+            return new NativeSpan((nint)(vector.Pointer + header.Offset), length);
+        }
+    }
+
+    /// <summary>A piece stands in its place. The last one starts the writing.</summary>
+    public void Complete(CheckpointPieceHeader header, int length)
+    {
+        lock (_lock)
+        {
+            if (!_open.TryGetValue(header.Version, out Collected? collected) || !collected.Pieces.Add((header.Vector, header.Offset))) return;
+            collected.Missing -= length;
+            if (collected.Missing > 0) return;
+            _open.Remove(header.Version);
+            _writing = _writing.ContinueWith(_ => Write(collected.Snapshot), TaskScheduler.Default);
+        }
+    }
+
+    /// <inheritdoc/>
+    public unsafe Task LoadAsync(long term, long version, long offset, long length, Func<CheckpointPieceHeader, int, NativeSpan> place, CancellationToken cancellation)
+    {
+        foreach ((CheckpointPieceHeader header, NativeSpan payload) in Pieces(term, version, offset, length))
+        {
+            payload.Span.CopyTo(place(header, payload.Length).Span);
+        }
+
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The pieces of a range of the checkpoint that the job resumes from.</summary>
+    public IEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> Pieces(long term, long version, long offset, long length)
+    {
+        if (_source is null || _source.Version != version) throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint at step {version} to resume from");
+        if (offset < 0 || length < 0 || offset > _layout.Length - length) throw new DistTrainException(ExitCode.BadData, $"[{offset}, +{length}) is outside the model of {_layout.Length} elements");
+        foreach (string vector in _source.VectorNames)
+        {
+            for (long at = offset; at < offset + length; at += BucketPlan.DefaultBucketLength)
+            {
+                int count = (int)Math.Min(BucketPlan.DefaultBucketLength, offset + length - at);
+                yield return (new(term, version, -1, vector, at), Range(_source.Find(vector)!, at, count));
+            }
+        }
+    }
+
+    /// <summary>Waits until nothing is being written any more.</summary>
+    public Task FlushAsync()
+    {
+        lock (_lock) return _writing;
+    }
+
+    /// <summary>Frees all snapshots. Call <see cref="FlushAsync"/> first.</summary>
+    public void Dispose()
+    {
+        foreach (Collected collected in _open.Values) collected.Snapshot.Dispose();
+        Last?.Dispose();
+        _source?.Dispose();
+    }
+
+    private static unsafe NativeSpan Range(NativeBuffer vector, long offset, int length) => new((nint)(vector.Pointer + offset), length);
+
+    private static DistTrainException Misplaced(CheckpointPieceHeader header, int length, string why) =>
+        new(ExitCode.BadData, $"a checkpoint piece '{header.Vector}' [{header.Offset}, +{length}) of step {header.Version} is refused: {why}");
+
+    private void Write(ModelSnapshot snapshot)
+    {
+        try
+        {
+            if (snapshot.FirstNotFinite() is { } tensor)
+            {
+                throw new DistTrainException(ExitCode.Diverged, $"training diverged: {tensor} has a NaN or an infinity at step {snapshot.Version}; try a lower learning rate");
+            }
+
+            string? path = _write(snapshot);
+            Last?.Dispose();
+            Last = snapshot;
+            _written(snapshot.Version, path);
+        }
+        catch (Exception e)
+        {
+            if (Last != snapshot) snapshot.Dispose();
+            _failed(snapshot.Version, e);
+        }
+    }
+
+    private sealed class Collected(ModelSnapshot snapshot)
+    {
+        public ModelSnapshot Snapshot { get; } = snapshot;
+
+        public HashSet<(string Vector, long Offset)> Pieces { get; } = [];
+
+        public long Missing { get; set; } = snapshot.Layout.Length * snapshot.VectorNames.Count;
+    }
+}

@@ -1,0 +1,111 @@
+using DistTrain.Core;
+using DistTrain.Core.Messages;
+
+namespace DistTrain.Training.Coordinator;
+
+/// <content>How members are lost and how the job ends.</content>
+public sealed partial class Coordinator
+{
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(0.5);
+
+    private long _ending;
+
+    private void Closed(Session session, string cause)
+    {
+        _sessions.Remove(session.Link);
+        if (session.Member is { } member) _membership.Remove(member.Id, session.LastWords ?? cause);
+        else if (_phase < Phase.Ending && session.LastWords is { } words) _events.Warn($"{session.Name}: {words}");
+        if (_phase == Phase.Ending && _sessions.Count == 0) Over();
+    }
+
+    private void View(ClusterView view)
+    {
+        int known = _view.Departures.Length;
+        _view = view;
+        foreach (Departure departure in view.Departures.Skip(known)) Lost(departure.Member, departure.Cause);
+    }
+
+    private void Lost(Member member, string cause)
+    {
+        if (_sessions.Values.FirstOrDefault(s => s.Member?.Id == member.Id) is { } session)
+        {
+            session.Link.Send(new Stop($"the coordinator gave {member} up: {cause}", ExitCode.ClusterLost));
+            session.Link.Close();
+            _sessions.Remove(session.Link);
+        }
+
+        if (_phase >= Phase.Ending) return;
+        _events.Lost(member, cause, _clock.Committed);
+        if (_phase == Phase.Forming) return;
+        if (_servers.Any(s => s.Member!.Id == member.Id))
+        {
+            Finish(ExitCode.ClusterLost, $"{member} was lost: {cause}; its partition has no other copy");
+        }
+        else if (!Workers.Any())
+        {
+            Finish(ExitCode.ClusterLost, $"{member} was lost: {cause}; it was the last worker");
+        }
+        else if (_phase == Phase.Training)
+        {
+            Assign();
+            if (_evaluating >= 0) StartEvaluation();
+        }
+    }
+
+    private void Interrupt()
+    {
+        if (_phase >= Phase.Ending) return;
+        if (_phase != Phase.Training || _clock.Granted == _plan.FirstVersion)
+        {
+            Finish(ExitCode.Interrupted, "interrupted before the first step");
+            return;
+        }
+
+        // What is granted is finished, and saved where it ends.
+        _clock.EndEarly();
+        SendClock();
+        EndWhenDone();
+    }
+
+    private void CheckpointNotWritten(CheckpointFailed failed)
+    {
+        if (_phase >= Phase.Ending) return;
+        if (failed.Exit == ExitCode.Diverged || failed.Version == _clock.End) Finish(failed.Exit, failed.Reason);
+        else _events.Warn(failed.Reason);
+    }
+
+    private void EndWhenDone()
+    {
+        if (_phase != Phase.Training || _clock.Committed < _clock.End || _clock.EvaluationDue) return;
+        if (!_saved.Contains(_clock.End)) return;
+        if (_clock.End < _plan.TotalSteps) Finish(ExitCode.Interrupted, $"interrupted at step {_clock.Committed} of {_plan.TotalSteps}");
+        else Finish(ExitCode.Done, null);
+    }
+
+    private void Finish(ExitCode exit, string? reason)
+    {
+        if (_outcome is not null) return;
+        _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count);
+        _phase = Phase.Ending;
+        _ending = _time.GetTimestamp();
+        foreach (Session session in _sessions.Values)
+        {
+            session.Link.Send(new Stop(reason ?? "the job is done", exit));
+            session.Link.Close();
+        }
+
+        if (_sessions.Count == 0) Over();
+    }
+
+    // Members that don't go when they are told to are left behind.
+    private void EndOverdue()
+    {
+        if (_time.GetElapsedTime(_ending) > EndTimeout) Over();
+    }
+
+    private void Over()
+    {
+        _phase = Phase.Over;
+        _events.Finished(_outcome!);
+    }
+}

@@ -1,0 +1,100 @@
+using DistTrain.Core;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Messages;
+
+namespace DistTrain.Training.Coordinator;
+
+/// <content>How the cluster forms: handshakes, the term, partitions, the first assignment.</content>
+public sealed partial class Coordinator
+{
+    private readonly HashSet<int> _accepted = [];
+    private readonly HashSet<int> _owned = [];
+
+    private void Admit(Session session, JoinReady ready)
+    {
+        if (session.Ready(ready, _plan, new MemberId(_nextMember), _term) is { } refused)
+        {
+            Refuse(session, refused);
+            return;
+        }
+
+        _nextMember++;
+        _membership.Admit(session.Member!);
+        _events.Joined(session.Member!);
+        if (_phase == Phase.Forming) LeadWhenComplete();
+        else if (_phase == Phase.Training && session.Member!.Role == MemberRole.Worker) TakeIn(session);
+    }
+
+    private void Refuse(Session session, Refused? refused)
+    {
+        if (refused is null) return;
+        session.Link.Send(refused);
+        session.Link.Close();
+        _sessions.Remove(session.Link);
+        _events.Warn(refused.Reason);
+    }
+
+    private void LeadWhenComplete()
+    {
+        List<Session> servers = [.. _sessions.Values.Where(s => s.Member?.Role == MemberRole.Server).OrderBy(s => s.Member!.Id.Value)];
+        if (servers.Count < _plan.Servers || Workers.Count() < _plan.Workers) return;
+        _servers = servers[..Math.Min(servers.Count, Math.Min(_plan.Servers, _plan.MostPartitions))];
+        for (int p = 0; p < _servers.Count; p++) _servers[p].Partition = p;
+        if (_servers.Count < _plan.Servers) _events.Warn($"the model has {_plan.MostPartitions} blocks to share out: {_plan.Servers - _servers.Count} of {_plan.Servers} servers own nothing");
+        Lead();
+    }
+
+    // Leads only once every partition has accepted the term. A server that knows a higher one makes us go above it.
+    private void Lead()
+    {
+        _phase = Phase.Accepting;
+        _term++;
+        _accepted.Clear();
+        foreach (Session server in _servers) server.Link.Send(new AcceptTerm(_term));
+    }
+
+    private void Own()
+    {
+        _phase = Phase.Owning;
+        _owned.Clear();
+        foreach (Session server in _servers)
+        {
+            server.Link.Send(new OwnPartition(_term, server.Partition, _servers.Count, _plan.BucketLength, _plan.FirstVersion));
+        }
+    }
+
+    private void Begin()
+    {
+        _phase = Phase.Training;
+        _events.Started(Workers.Count(), _servers.Count);
+        _clock.Grant();
+        foreach (Session worker in Workers) worker.Link.Send(Topology());
+        Assign();
+        if (_clock.EvaluationDue) StartEvaluation();
+        SendClock();
+    }
+
+    // A worker that comes while training goes on: everybody's share changes from the step in hand on.
+    private void TakeIn(Session worker)
+    {
+        worker.Link.Send(Topology());
+        Assign();
+        if (_evaluating >= 0) StartEvaluation();
+        SendClock();
+    }
+
+    private Topology Topology() =>
+        new(_term, _plan.BucketLength, [.. _servers.Select(s => new ServerAddress(s.Partition, s.Member!.Id, s.Member.Endpoint))]);
+
+    private void Waited()
+    {
+        int workers = Workers.Count(), servers = _sessions.Values.Count(s => s.Member?.Role == MemberRole.Server);
+        string missing = string.Join(" and ", new[] { Missing(workers, _plan.Workers, "worker"), Missing(servers, _plan.Servers, "server") }.OfType<string>());
+        TimeSpan waited = _time.GetElapsedTime(_began);
+        if (waited < _plan.JoinTimeout) _events.Waiting($"waiting for {missing}");
+        else Finish(ExitCode.ClusterLost, $"the cluster could not form: waited {waited.TotalSeconds:0} s for {missing}");
+    }
+
+    private static string? Missing(int present, int wanted, string what) =>
+        present >= wanted ? null : $"{wanted - present} of {wanted} {what}{(wanted == 1 ? "" : "s")}";
+}

@@ -1,0 +1,199 @@
+using System.Buffers.Binary;
+using DistTrain.Core;
+using DistTrain.Core.Actors;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Training.Coordinator;
+
+/// <summary>
+/// The actor that turns membership into shard assignments, keeps the step clock, and calls evaluations and
+/// checkpoints. It computes nothing. Phases: forming (members join), leading (servers accept the term and take their
+/// partitions), training, ending.
+/// </summary>
+public sealed partial class Coordinator : IActor
+{
+    private readonly TrainingPlan _plan;
+    private readonly IMembership _membership;
+    private readonly ICoordinatorEvents _events;
+    private readonly TimeProvider _time;
+    private readonly StepClock _clock;
+    private readonly Dictionary<IMemberLink, Session> _sessions = [];
+    private readonly HashSet<long> _saved = [];
+    private readonly long _began;
+    private Phase _phase = Phase.Forming;
+    private ClusterView _view = ClusterView.Empty;
+    private List<Session> _servers = [];
+    private int _nextMember = 1;
+    private long _term = 1;
+    private long _evaluating = -1;
+    private Outcome? _outcome;
+
+    /// <summary>Creates a coordinator that waits for members.</summary>
+    public Coordinator(TrainingPlan plan, IMembership membership, ICoordinatorEvents events, TimeProvider time)
+    {
+        (_plan, _membership, _events, _time) = (plan, membership, events, time);
+        _clock = new StepClock(plan);
+        _began = time.GetTimestamp();
+    }
+
+    private enum Phase
+    {
+        Forming,
+        Accepting,
+        Owning,
+        Training,
+        Ending,
+        Over,
+    }
+
+    private IEnumerable<Session> Workers =>
+        _sessions.Values.Where(s => s.Member?.Role == MemberRole.Worker).OrderBy(s => s.Member!.Id.Value);
+
+    /// <inheritdoc/>
+    public ValueTask ReceiveAsync(object message, IActorContext context)
+    {
+        switch (message)
+        {
+            case LinkOpened opened:
+                _sessions[opened.Link] = new Session(opened.Link);
+                break;
+            case LinkReceived received when _sessions.TryGetValue(received.Link, out Session? session):
+                Receive(session, received.Message);
+                break;
+            case LinkClosed closed when _sessions.TryGetValue(closed.Link, out Session? session):
+                Closed(session, closed.Cause);
+                break;
+            case ViewChanged changed:
+                View(changed.View);
+                break;
+            case Tick when _phase == Phase.Forming:
+                Waited();
+                break;
+            case Tick when _phase == Phase.Ending:
+                EndOverdue();
+                break;
+            case CheckpointWritten written:
+                _saved.Add(written.Version);
+                if (written.Path is { } path) _events.Saved(written.Version, path);
+                EndWhenDone();
+                break;
+            case CheckpointFailed failed:
+                CheckpointNotWritten(failed);
+                break;
+            case StopRequested:
+                Interrupt();
+                break;
+            case StopNow when _phase < Phase.Ending:
+                Finish(ExitCode.Interrupted, "interrupted; the steps since the last checkpoint are lost");
+                break;
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    private void Receive(Session session, MemberMessage message)
+    {
+        if (session.Member is { } heard) _membership.Heard(heard.Id);
+        switch (message)
+        {
+            case JoinRequest request:
+                if (_phase >= Phase.Ending) Refuse(session, new Refused("the job is over", ExitCode.ClusterLost));
+                else Refuse(session, session.Request(request, _plan));
+                break;
+            case JoinReady ready when session.Member is null:
+                Admit(session, ready);
+                break;
+            case TermAccepted accepted when _phase == Phase.Accepting && accepted.Term == _term:
+                if (session.Partition >= 0 && _accepted.Add(session.Partition) && _accepted.Count == _servers.Count) Own();
+                break;
+            case TermRefused refused when _phase == Phase.Accepting && refused.Term == _term:
+                _term = refused.HighestTerm;
+                Lead();
+                break;
+            case PartitionReady ready when _phase == Phase.Owning && ready.Term == _term:
+                if (_owned.Add(ready.Partition) && _owned.Count == _servers.Count) Begin();
+                break;
+            case StepApplied applied when applied.Term == _term:
+                if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
+                break;
+            case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating:
+                EvaluationDone(reduced);
+                break;
+            case Leaving leaving:
+                session.LastWords = $"left: {leaving.Reason}";
+                break;
+            case Failed failed:
+                session.LastWords = failed.Cause;
+                if (_phase == Phase.Forming && failed.Exit is ExitCode.BadData or ExitCode.BadUsage) Finish(failed.Exit, failed.Cause);
+                break;
+        }
+    }
+
+    private void Committed(SegmentStats stats)
+    {
+        _events.Committed(_clock.Committed, stats);
+        if (stats.WeightSum == 0) _events.Warn($"step {_clock.Committed - 1}: the total weight is zero, so the weights were left as they are");
+        if (!double.IsFinite(stats.LossSum))
+        {
+            Finish(ExitCode.Diverged, $"training diverged: the loss at step {_clock.Committed - 1} is {stats.MeanLoss}; try a lower learning rate");
+            return;
+        }
+
+        if (_clock.EvaluationDue) StartEvaluation();
+        _clock.Grant();
+        SendClock();
+        EndWhenDone();
+    }
+
+    private void StartEvaluation()
+    {
+        _evaluating = _clock.Committed;
+        foreach ((Session worker, ShardRange shards) in Assignments())
+        {
+            worker.Link.Send(new Evaluate(_term, _evaluating, [.. Enumerable.Range(shards.Lo, shards.Length)]));
+        }
+    }
+
+    private void EvaluationDone(EvaluationReduced reduced)
+    {
+        _evaluating = -1;
+        _clock.Evaluated(reduced.Version);
+        _events.Evaluated(reduced.Version, reduced.Stats);
+        if (_clock.Grant()) SendClock();
+        EndWhenDone();
+    }
+
+    private void SendClock()
+    {
+        var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record());
+        foreach (Session session in _sessions.Values)
+        {
+            if (session.Member is { Role: MemberRole.Worker } || session.Partition >= 0) session.Link.Send(clock);
+        }
+    }
+
+    // What a successor needs beside the servers' own versions: so far, the term and the clock.
+    private ReadOnlyMemory<byte> Record()
+    {
+        var record = new byte[16];
+        BinaryPrimitives.WriteInt64LittleEndian(record, _term);
+        BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(8), _clock.Committed);
+        return record;
+    }
+
+    private IEnumerable<(Session Worker, ShardRange Shards)> Assignments()
+    {
+        List<Session> workers = [.. Workers];
+        return workers.Select((w, i) => (w, ShardSlice.ForWorker(_plan.Shards, workers.Count, i)));
+    }
+
+    private void Assign()
+    {
+        foreach ((Session worker, ShardRange shards) in Assignments())
+        {
+            worker.Link.Send(new Assignment(_term, [.. Enumerable.Range(shards.Lo, shards.Length)]));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+using DistTrain.Core;
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Training.Coordinator;
+
+/// <summary>How a job ended.</summary>
+/// <param name="Exit">The exit code.</param>
+/// <param name="Reason">Why, in words; null when all went well.</param>
+/// <param name="Version">The last committed version.</param>
+/// <param name="Workers">Workers at the end.</param>
+/// <param name="Partitions">Parameter servers that owned a partition.</param>
+public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Workers, int Partitions);
+
+/// <summary>What happens in a job, told by the coordinator one event at a time.</summary>
+public interface ICoordinatorEvents
+{
+    /// <summary>Members are missing.</summary>
+    void Waiting(string message);
+
+    /// <summary>Steps begin.</summary>
+    void Started(int workers, int servers);
+
+    /// <summary>A step is committed; <paramref name="version"/> is reached.</summary>
+    void Committed(long version, SegmentStats stats);
+
+    /// <summary>A version was evaluated.</summary>
+    void Evaluated(long version, SegmentStats stats);
+
+    /// <summary>A checkpoint is complete on disk.</summary>
+    void Saved(long version, string path);
+
+    /// <summary>A member joined.</summary>
+    void Joined(Member member);
+
+    /// <summary>A member was lost while version <paramref name="version"/> was the last committed one.</summary>
+    void Lost(Member member, string cause, long version);
+
+    /// <summary>Something the user should know.</summary>
+    void Warn(string message);
+
+    /// <summary>The job is over: the last event.</summary>
+    void Finished(Outcome outcome);
+}

@@ -1,0 +1,61 @@
+using DistTrain.Core;
+using DistTrain.Core.Messages;
+
+namespace DistTrain.Training.Coordinator;
+
+/// <summary>One link to somebody who wants to be, or is, a member: the join handshake and what is known of them.</summary>
+internal sealed class Session(IMemberLink link)
+{
+    private JoinRequest? _request;
+
+    public IMemberLink Link => link;
+
+    /// <summary>The member; null before the handshake is done.</summary>
+    public Member? Member { get; private set; }
+
+    /// <summary>The partition that a server owns; -1 for none.</summary>
+    public int Partition { get; set; } = -1;
+
+    /// <summary>What it said before its link closed, which is nearer to the cause than the closing.</summary>
+    public string? LastWords { get; set; }
+
+    /// <summary>"worker 3 (pid 412 on lab-2)", or the address of somebody who never said who they are.</summary>
+    public string Name => Member?.ToString() ?? (_request is { } r ? $"{r.Role.ToString().ToLowerInvariant()} (pid {r.Pid} on {r.Host})" : link.Remote);
+
+    /// <summary>First message: offers the job, or refuses another protocol or numerics revision.</summary>
+    public Refused? Request(JoinRequest request, TrainingPlan plan)
+    {
+        _request = request;
+        if (request.ProtocolVersion != Protocol.Version)
+        {
+            return Refuse($"it speaks protocol version {request.ProtocolVersion}, this job {Protocol.Version}");
+        }
+
+        if (request.NumericsRevision != plan.NumericsRevision)
+        {
+            return Refuse($"its kernels are of numerics revision {request.NumericsRevision}, this job's of {plan.NumericsRevision}: the bits would differ");
+        }
+
+        link.Send(new JobOffer(plan.JobText, plan.JobHash, plan.DataHash));
+        return null;
+    }
+
+    /// <summary>Second message: admits, or refuses another job or other data.</summary>
+    public Refused? Ready(JoinReady ready, TrainingPlan plan, MemberId id, long term)
+    {
+        if (_request is null) return Refuse("it did not ask to join first");
+        if (ready.JobHash != plan.JobHash) return Refuse($"it reads the job as {Short(ready.JobHash)}, the coordinator as {Short(plan.JobHash)}");
+        if (_request.Role == MemberRole.Worker && ready.DataHash != plan.DataHash)
+        {
+            return Refuse($"its data is {Short(ready.DataHash)}, the coordinator's {Short(plan.DataHash)}: the files differ");
+        }
+
+        Member = new Member(id, _request.Role, _request.Host, _request.Pid, _request.Incarnation, _request.Endpoint);
+        link.Send(new Welcome(id, term, plan.FailureTimeout));
+        return null;
+    }
+
+    private static string Short(string hash) => hash.Length > 12 ? hash[..12] + "…" : hash.Length == 0 ? "(none)" : hash;
+
+    private Refused Refuse(string why) => new($"{Name} is refused: {why}", ExitCode.BadData);
+}

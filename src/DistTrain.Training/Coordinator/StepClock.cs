@@ -1,0 +1,67 @@
+using System.Collections.Immutable;
+
+namespace DistTrain.Training.Coordinator;
+
+/// <summary>
+/// The step clock: which version is committed, and how far steps are granted. Steps are granted a few ahead of the
+/// last commit, so that nobody waits for the coordinator, but never past a version that is still to be evaluated.
+/// </summary>
+internal sealed class StepClock(TrainingPlan plan)
+{
+    /// <summary>Steps granted ahead. Two keep workers busy; the others hide a slow coordinator. Ctrl-C waits for them.</summary>
+    public const int Window = 4;
+
+    private readonly HashSet<int> _applied = [];
+    // A job that resumes at its end is evaluated once more: there is nothing else to report.
+    private long _evaluated = plan.FirstVersion == plan.TotalSteps ? plan.FirstVersion - 1 : plan.FirstVersion;
+    private long? _end;
+
+    /// <summary>Every partition has reached this version.</summary>
+    public long Committed { get; private set; } = plan.FirstVersion;
+
+    /// <summary>The first step that isn't granted.</summary>
+    public long Granted { get; private set; } = plan.FirstVersion;
+
+    /// <summary>The version at which training ends.</summary>
+    public long End => _end ?? plan.TotalSteps;
+
+    /// <summary>True when the committed version is to be evaluated now.</summary>
+    public bool EvaluationDue => IsEvaluated(Committed) && Committed > _evaluated && _end is null;
+
+    /// <summary>Versions to be saved at or above the committed one, within the grant.</summary>
+    public ImmutableArray<long> Checkpoints =>
+        [.. Range(Committed, Granted).Where(v => v == End || (plan.CheckpointEvery > 0 && v % plan.CheckpointEvery == 0 && v > plan.FirstVersion))];
+
+    /// <summary>A partition applied a step; true when that committed it.</summary>
+    public bool Applied(int partition, long step, int partitions)
+    {
+        if (step != Committed || !_applied.Add(partition) || _applied.Count < partitions) return false;
+        _applied.Clear();
+        Committed++;
+        return true;
+    }
+
+    /// <summary>Grants as far as may be; true when that changed anything.</summary>
+    public bool Grant()
+    {
+        long until = Math.Min(Committed + Window, End);
+        long pending = Range(Math.Max(Committed, _evaluated + 1), until).FirstOrDefault(IsEvaluated, until);
+        until = Math.Min(until, _end is null ? pending : until);
+        if (until <= Granted) return false;
+        Granted = until;
+        return true;
+    }
+
+    /// <summary>The evaluation of the committed version is done.</summary>
+    public void Evaluated(long version) => _evaluated = Math.Max(_evaluated, version);
+
+    /// <summary>Ends training at what is granted already: nothing more is granted or evaluated.</summary>
+    public void EndEarly() => _end ??= Granted;
+
+    private bool IsEvaluated(long version) => plan.Evaluates && (version == plan.TotalSteps || version % plan.StepsPerEpoch == 0);
+
+    private static IEnumerable<long> Range(long from, long to)
+    {
+        for (long v = from; v <= to; v++) yield return v;
+    }
+}

@@ -1,0 +1,53 @@
+namespace DistTrain.Training.Coordinator;
+
+/// <summary>What a coordinator knows of the job.</summary>
+public sealed record TrainingPlan
+{
+    /// <summary>The job as text, for members.</summary>
+    public required string JobText { get; init; }
+
+    /// <summary>SHA-256 over what decides the bits.</summary>
+    public required string JobHash { get; init; }
+
+    /// <summary>SHA-256 over the data's content.</summary>
+    public required string DataHash { get; init; }
+
+    /// <summary>The kernels' numerics revision.</summary>
+    public required int NumericsRevision { get; init; }
+
+    /// <summary>Shards a mini-batch.</summary>
+    public required int Shards { get; init; }
+
+    /// <summary>Mini-batches an epoch.</summary>
+    public required long StepsPerEpoch { get; init; }
+
+    /// <summary>The model version to reach.</summary>
+    public required long TotalSteps { get; init; }
+
+    /// <summary>True when there is a test set, evaluated after each epoch and at the end.</summary>
+    public required bool Evaluates { get; init; }
+
+    /// <summary>Steps between checkpoints; 0 for one at the end only.</summary>
+    public required long CheckpointEvery { get; init; }
+
+    /// <summary>Workers to begin with.</summary>
+    public required int Workers { get; init; }
+
+    /// <summary>Parameter servers.</summary>
+    public required int Servers { get; init; }
+
+    /// <summary>Partitions at most: the blocks of the layout.</summary>
+    public required int MostPartitions { get; init; }
+
+    /// <summary>Bucket size in elements.</summary>
+    public required int BucketLength { get; init; }
+
+    /// <summary>The version to begin with; more than 0 when the job resumes.</summary>
+    public required long FirstVersion { get; init; }
+
+    /// <summary>Silence after which a member counts as lost.</summary>
+    public required TimeSpan FailureTimeout { get; init; }
+
+    /// <summary>How long to wait for members before the first step.</summary>
+    public required TimeSpan JoinTimeout { get; init; }
+}

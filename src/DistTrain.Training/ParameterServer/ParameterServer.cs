@@ -1,0 +1,159 @@
+using DistTrain.Core;
+using DistTrain.Core.Actors;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Training.ParameterServer;
+
+/// <summary>What a parameter server knows of the job.</summary>
+/// <param name="Layout">The model's tensors.</param>
+/// <param name="Shards">Shards a mini-batch.</param>
+/// <param name="Initialise">Writes the seed's initial weights for the range of the flat vector that begins at the offset.</param>
+/// <param name="Rule">How weights change.</param>
+public sealed record ServerSetup(ParameterLayout Layout, int Shards, Action<long, Memory<float>> Initialise, UpdateRule Rule);
+
+/// <summary>A complete segment, as it lies in the server's mailbox.</summary>
+internal sealed record SegmentArrived(SegmentHeader Header, ISegmentBuffer? Buffer);
+
+/// <summary>
+/// The actor that owns one partition: it accepts terms, takes its partition from the seed or a checkpoint, and lets
+/// <see cref="ServerLoop"/> run the steps.
+/// </summary>
+public sealed class ParameterServer : IActor, IParameterServerPort, IDisposable
+{
+    private readonly ServerSetup _setup;
+    private readonly ShardTree _tree;
+    private readonly ICoordinatorLink _link;
+    private readonly ICheckpointPort _checkpoints;
+    private readonly Action<string> _log;
+    private readonly CancellationTokenSource _ending = new();
+    private IActorRef? _self;
+    private volatile ServerLoop? _loop;
+    private long _term;
+    private ReadOnlyMemory<byte> _record;
+
+    /// <summary>Creates a server that owns nothing yet.</summary>
+    public ParameterServer(ServerSetup setup, ICoordinatorLink link, ICheckpointPort checkpoints, Action<string> log)
+    {
+        (_setup, _link, _checkpoints, _log) = (setup, link, checkpoints, log);
+        _tree = new ShardTree(setup.Shards);
+    }
+
+    /// <summary>Tells the server its own address, so that channels can leave segments in its mailbox.</summary>
+    public void Attach(IActorRef self) => _self = self;
+
+    /// <inheritdoc/>
+    public async ValueTask ReceiveAsync(object message, IActorContext context)
+    {
+        switch (message)
+        {
+            case SegmentArrived segment:
+                Receive(segment);
+                break;
+            case Clock clock when clock.Term == _term && _loop is { } loop:
+                _record = clock.Record;
+                loop.Advance(clock);
+                break;
+            case AcceptTerm accept when accept.Term > _term:
+                _link.Send(new TermAccepted(accept.Term, _term, _record));
+                _term = accept.Term;
+                break;
+            case AcceptTerm refuse:
+                _link.Send(new TermRefused(refuse.Term, _term));
+                break;
+            case OwnPartition own when own.Term == _term:
+                await OwnAsync(own, context.Stopping);
+                break;
+        }
+    }
+
+    /// <inheritdoc/>
+    public ISegmentBuffer? BeginSegment(in SegmentHeader header, int length) => _loop?.TryBegin(header, length);
+
+    /// <inheritdoc/>
+    public ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation) =>
+        _self!.TellAsync(new SegmentArrived(header, buffer), null, cancellation);
+
+    /// <inheritdoc/>
+    public IWeightsSubscription Subscribe(long term, ulong incarnation)
+    {
+        ServerLoop? loop = _loop;
+        return loop is not null && loop.Term == term
+            ? loop.Broadcast.Subscribe()
+            : throw new DistTrainException(ExitCode.ClusterLost, $"this server is at term {loop?.Term ?? 0}, the subscription is for term {term}");
+    }
+
+    /// <summary>Frees the partition.</summary>
+    public void Dispose()
+    {
+        _ending.Cancel();
+        _loop?.Dispose();
+        _loop = null;
+        _ending.Dispose();
+    }
+
+    private void Receive(SegmentArrived segment)
+    {
+        if (_loop is { } loop) loop.Receive(segment.Header, segment.Buffer);
+        else segment.Buffer?.Release();
+    }
+
+    private async Task OwnAsync(OwnPartition own, CancellationToken cancellation)
+    {
+        var plan = new BucketPlan(_setup.Layout, own.Partitions, own.BucketLength);
+        Partition partition = plan.Partitions[own.Partition];
+        var state = new PartitionState(partition, _setup.Rule);
+        if (own.Version == 0) Initialise(state);
+        else await LoadAsync(state, own, cancellation);
+        _loop?.Dispose();
+        _loop = new ServerLoop(_tree, state, own.Term, own.Version, _link.Send, Upload);
+        _link.Send(new PartitionReady(own.Term, own.Partition, own.Version));
+    }
+
+    private void Initialise(PartitionState state)
+    {
+        var chunk = new float[ParameterLayout.BlockLength];
+        foreach (Bucket bucket in state.Partition.Buckets)
+        {
+            for (int done = 0; done < bucket.Length; done += chunk.Length)
+            {
+                Memory<float> part = chunk.AsMemory(0, Math.Min(chunk.Length, bucket.Length - done));
+                _setup.Initialise(bucket.Offset + done, part);
+                part.Span.CopyTo(state.Weights(0, bucket.Offset + done, part.Length).Span);
+            }
+        }
+    }
+
+    private async Task LoadAsync(PartitionState state, OwnPartition own, CancellationToken cancellation)
+    {
+        Partition partition = state.Partition;
+        await _checkpoints.LoadAsync(own.Term, own.Version, partition.Offset, partition.Length, Place, cancellation);
+
+        NativeSpan Place(CheckpointPieceHeader header, int length)
+        {
+            if (!state.VectorNames.Contains(header.Vector) || header.Offset < partition.Offset || length < 0 || header.Offset + length > partition.End)
+            {
+                throw new DistTrainException(ExitCode.BadData, $"the checkpoint at step {own.Version} sent '{header.Vector}' [{header.Offset}, +{length}), outside partition {partition.Index}");
+            }
+
+            return state.Vector(header.Vector, own.Version, header.Offset, length);
+        }
+    }
+
+    private void Upload(CheckpointCut cut) => _ = Task.Run(async () =>
+    {
+        using (cut)
+        {
+            try
+            {
+                await cut.UploadAsync(_checkpoints, _ending.Token);
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                if (!_ending.IsCancellationRequested) _log($"checkpoint at step {cut.Version}: could not send the partition: {e.Message}");
+            }
+        }
+    });
+}

@@ -1,0 +1,75 @@
+using DistTrain.Core.Channels;
+using DistTrain.Kernels;
+
+namespace DistTrain.Training.ParameterServer;
+
+/// <summary>
+/// Native buffers for segments, one free list for each bucket length. Thread-safe: channels rent, the server releases.
+/// </summary>
+internal sealed class SegmentPool : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly Dictionary<int, Stack<Buffer>> _free = [];
+    private bool _disposed;
+
+    public ISegmentBuffer Rent(int length)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            if (_free.TryGetValue(length, out Stack<Buffer>? free) && free.TryPop(out Buffer? buffer)) return buffer;
+        }
+
+        return new Buffer(this, length);
+    }
+
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _disposed = true;
+            foreach (Stack<Buffer> free in _free.Values)
+            {
+                foreach (Buffer buffer in free) buffer.Free();
+            }
+
+            _free.Clear();
+        }
+    }
+
+    private void Return(Buffer buffer)
+    {
+        lock (_lock)
+        {
+            if (_disposed)
+            {
+                buffer.Free();
+                return;
+            }
+
+            if (!_free.TryGetValue(buffer.Elements.Length, out Stack<Buffer>? free)) _free[buffer.Elements.Length] = free = new();
+            free.Push(buffer);
+        }
+    }
+
+    private sealed unsafe class Buffer : ISegmentBuffer
+    {
+        private readonly SegmentPool _pool;
+        private readonly NativeBuffer _memory;
+
+        public Buffer(SegmentPool pool, int length)
+        {
+            _pool = pool;
+            _memory = new NativeBuffer(length);
+            Elements = new NativeSpan((nint)_memory.Pointer, length);
+        }
+
+        public NativeSpan Elements { get; }
+
+        public bool Writable => true;
+
+        public void Release() => _pool.Return(this);
+
+        public void Free() => _memory.Dispose();
+    }
+}

@@ -1,0 +1,110 @@
+using DistTrain.Core.Channels;
+using DistTrain.Core.Sharding;
+using DistTrain.Kernels;
+
+namespace DistTrain.Training.ParameterServer;
+
+/// <summary>What became of a segment.</summary>
+internal enum Placement
+{
+    /// <summary>Its node was full, or lies below a full one: dropped and released.</summary>
+    Dropped,
+
+    /// <summary>It is in its slot, or joined with its neighbours.</summary>
+    Kept,
+
+    /// <summary>It completed the root.</summary>
+    Complete,
+}
+
+/// <summary>
+/// The slots of one bucket for one step: one for each node of the shard tree (DESIGN, I2). A node is full when it
+/// arrived or both its children are full; what arrives for a full node or below one is dropped. Recomputed segments
+/// have the same bits, so first come is as good as any. Children join as soon as both are there: left + right.
+/// </summary>
+internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool)
+{
+    private readonly bool[] _full = new bool[tree.NodeCount];
+    private readonly ISegmentBuffer?[] _buffers = new ISegmentBuffer?[tree.NodeCount];
+    private readonly SegmentStats[] _stats = new SegmentStats[tree.NodeCount];
+
+    /// <summary>True when the root is full.</summary>
+    public bool Complete => _full[0];
+
+    /// <summary>The root's statistics.</summary>
+    public SegmentStats Stats => _stats[0];
+
+    /// <summary>The root's gradient sum; null for evaluations, which have no payload.</summary>
+    public ISegmentBuffer? Root => _buffers[0];
+
+    /// <summary>Places a segment, whose buffer now belongs to the table.</summary>
+    public Placement Place(int node, SegmentStats stats, ISegmentBuffer? buffer)
+    {
+        for (int above = node; above >= 0; above = tree.Parent(above))
+        {
+            if (!_full[above]) continue;
+            buffer?.Release();
+            return Placement.Dropped;
+        }
+
+        ReleaseBelow(node);
+        Fill(node, stats, buffer);
+        for (int parent = tree.Parent(node); parent >= 0; parent = tree.Parent(parent))
+        {
+            int left = tree.Left(parent), right = tree.Right(parent);
+            if (!_full[left] || !_full[right]) break;
+            Fill(parent, SegmentStats.Join(_stats[left], _stats[right]), JoinBuffers(Take(left), Take(right)));
+        }
+
+        return Complete ? Placement.Complete : Placement.Kept;
+    }
+
+    /// <summary>Empties all slots for the next step.</summary>
+    public void Reset()
+    {
+        for (int node = 0; node < _full.Length; node++) Take(node)?.Release();
+        Array.Clear(_full);
+    }
+
+    /// <summary>The shards that no full node covers, for messages about who is waited for.</summary>
+    public IEnumerable<int> MissingShards()
+    {
+        for (int shard = 0; shard < tree.Shards; shard++)
+        {
+            int node = tree.Find(new ShardRange(shard, shard + 1));
+            while (node >= 0 && !_full[node]) node = tree.Parent(node);
+            if (node < 0) yield return shard;
+        }
+    }
+
+    private ISegmentBuffer? JoinBuffers(ISegmentBuffer? left, ISegmentBuffer? right)
+    {
+        if (left is null || right is null) return null;
+        int length = left.Elements.Length;
+        ISegmentBuffer sum = left.Writable ? left : right.Writable ? right : pool.Rent(length);
+        Elementwise.Add((float*)left.Elements.Address, (float*)right.Elements.Address, (float*)sum.Elements.Address, length, KernelPool.Single);
+        if (sum != left) left.Release();
+        if (sum != right) right.Release();
+        return sum;
+    }
+
+    private void ReleaseBelow(int node)
+    {
+        if (tree.Left(node) < 0) return;
+        foreach (int child in (ReadOnlySpan<int>)[tree.Left(node), tree.Right(node)])
+        {
+            Take(child)?.Release();
+            ReleaseBelow(child);
+        }
+    }
+
+    private void Fill(int node, SegmentStats stats, ISegmentBuffer? buffer) =>
+        (_full[node], _stats[node], _buffers[node]) = (true, stats, buffer);
+
+    private ISegmentBuffer? Take(int node)
+    {
+        ISegmentBuffer? buffer = _buffers[node];
+        _buffers[node] = null;
+        return buffer;
+    }
+}

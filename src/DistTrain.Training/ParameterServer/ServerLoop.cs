@@ -1,0 +1,161 @@
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Training.ParameterServer;
+
+/// <summary>
+/// The training step as a parameter server sees it, for one partition under one term. Each bucket goes on its own:
+/// segments arrive, join along the shard tree, and when the root is full the bucket is updated and published at once.
+/// <see cref="TryBegin"/> is called from the channel's threads, everything else by the server's actor.
+/// </summary>
+internal sealed class ServerLoop : IDisposable
+{
+    private readonly ShardTree _tree;
+    private readonly PartitionState _state;
+    private readonly SegmentPool _pool = new();
+    private readonly SegmentTable[] _tables;
+    private readonly long[] _steps;
+    private readonly List<CheckpointCut> _cuts = [];
+    private readonly Action<MemberMessage> _report;
+    private readonly Action<CheckpointCut> _upload;
+    private SegmentTable? _evaluation;
+    private long _evaluating = -1;
+    private long _granted;
+    private long _lastCut = -1;
+    private int _applied;
+
+    public ServerLoop(ShardTree tree, PartitionState state, long term, long version, Action<MemberMessage> report, Action<CheckpointCut> upload)
+    {
+        (_tree, _state, Term, _report, _upload) = (tree, state, term, report, upload);
+        _granted = version;
+        _tables = [.. state.Partition.Buckets.Select(_ => new SegmentTable(tree, _pool))];
+        _steps = [.. state.Partition.Buckets.Select(_ => version)];
+        Broadcast = new WeightsBroadcast(state, term, version);
+    }
+
+    public long Term { get; }
+
+    public WeightsBroadcast Broadcast { get; }
+
+    /// <summary>Room for a segment, or null to drop it. Everything is checked before memory is taken.</summary>
+    public ISegmentBuffer? TryBegin(in SegmentHeader header, int length) =>
+        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == _state.Partition.Buckets[local].Length
+            ? _pool.Rent(length)
+            : null;
+
+    /// <summary>A segment has arrived whole.</summary>
+    public void Receive(SegmentHeader header, ISegmentBuffer? buffer)
+    {
+        if (!Accepts(header, out int local))
+        {
+            buffer?.Release();
+        }
+        else if (header.Kind == SegmentKind.Evaluation)
+        {
+            Evaluate(header);
+        }
+        else if (_tables[local].Place(_tree.Find(header.Shards), header.Stats, buffer) == Placement.Complete)
+        {
+            Step(local);
+        }
+    }
+
+    /// <summary>The coordinator's clock moved: more steps are granted, or versions are to be saved.</summary>
+    public void Advance(Clock clock)
+    {
+        Broadcast.Commit(clock.CommittedVersion);
+        foreach (long version in clock.Checkpoints)
+        {
+            if (version > _lastCut) Cut(version);
+        }
+
+        _granted = Math.Max(_granted, clock.GrantedUntil);
+        for (int local = 0; local < _tables.Length; local++) Step(local);
+    }
+
+    /// <summary>What is waited for, in words; null when nothing is.</summary>
+    public string? DescribeWaiting()
+    {
+        int local = Array.FindIndex(_tables, t => !t.Complete);
+        return local < 0
+            ? null
+            : $"step {_steps[local]}, bucket {_state.Partition.Buckets[local].Index}: waiting for shards {string.Join(", ", _tables[local].MissingShards())}";
+    }
+
+    public void Dispose()
+    {
+        Broadcast.Close();
+        foreach (SegmentTable table in _tables) table.Reset();
+        _pool.Dispose();
+        // The partition's memory goes with its last reader: a subscriber may be sending from it at this moment.
+    }
+
+    // The step of one bucket: reduced (the table's root is full), then applied, published and reported.
+    private void Step(int local)
+    {
+        SegmentTable table = _tables[local];
+        if (!table.Complete || _steps[local] >= _granted) return;
+        Bucket bucket = _state.Partition.Buckets[local];
+        SegmentStats stats = table.Stats;
+        _state.Apply(bucket, _steps[local], table.Root!.Elements, stats);
+        table.Reset();
+        Volatile.Write(ref _steps[local], _steps[local] + 1);
+        CopyForCheckpoints(bucket, _steps[local]);
+        Broadcast.Publish(bucket, _steps[local]);
+        ReportWhenAllApplied(_steps[local] - 1, stats);
+    }
+
+    // Buckets are at most one step apart, because nobody computes step t + 1 before every bucket stands at t + 1.
+    private void ReportWhenAllApplied(long step, SegmentStats stats)
+    {
+        if (++_applied < _tables.Length) return;
+        _applied = 0;
+        _report(new StepApplied(Term, _state.Partition.Index, step, stats));
+    }
+
+    private void Evaluate(SegmentHeader header)
+    {
+        if (header.Step > _evaluating)
+        {
+            _evaluating = header.Step;
+            _evaluation = new SegmentTable(_tree, _pool);
+        }
+
+        if (_evaluation!.Place(_tree.Find(header.Shards), header.Stats, null) == Placement.Complete)
+        {
+            _report(new EvaluationReduced(Term, header.Step, _evaluation.Stats));
+        }
+    }
+
+    private void Cut(long version)
+    {
+        _lastCut = version;
+        _cuts.Add(new CheckpointCut(_state, Term, version));
+        foreach ((Bucket bucket, long step) in _state.Partition.Buckets.Zip(_steps).ToList()) CopyForCheckpoints(bucket, step);
+    }
+
+    private void CopyForCheckpoints(Bucket bucket, long version)
+    {
+        for (int i = _cuts.Count - 1; i >= 0; i--)
+        {
+            CheckpointCut cut = _cuts[i];
+            if (cut.Version != version) continue;
+            cut.Copy(bucket);
+            if (!cut.Complete) continue;
+            _cuts.RemoveAt(i);
+            _upload(cut);
+        }
+    }
+
+    // Lower terms, committed steps, unknown buckets and ranges that are no node of the tree are not this step's business.
+    private bool Accepts(in SegmentHeader header, out int local)
+    {
+        local = header.Kind == SegmentKind.Evaluation ? 0 : header.Bucket - _state.Partition.Buckets[0].Index;
+        if (header.Term != Term || (uint)local >= (uint)_tables.Length || _tree.Find(header.Shards) < 0) return false;
+        return header.Kind == SegmentKind.Evaluation
+            ? header.Step >= _evaluating
+            : header.Step == Volatile.Read(ref _steps[local]);
+    }
+}

@@ -1,0 +1,123 @@
+using System.Threading.Channels;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+
+namespace DistTrain.Training.ParameterServer;
+
+/// <summary>
+/// Publishes buckets to all subscribers. A subscriber that is slow skips versions: it has at most one entry waiting
+/// for each bucket, and gets the newest. One that comes in the middle of a step first gets the version before of those
+/// buckets that are ahead of the last commit, because the step may have to be computed again.
+/// </summary>
+internal sealed class WeightsBroadcast(PartitionState state, long term, long version)
+{
+    private readonly Lock _lock = new();
+    private readonly List<Subscription> _subscriptions = [];
+    private readonly long[] _published = [.. state.Partition.Buckets.Select(_ => version)];
+    private long _committed = version;
+    private bool _closed;
+
+    public int Subscribers
+    {
+        get
+        {
+            lock (_lock) return _subscriptions.Count;
+        }
+    }
+
+    public void Publish(Bucket bucket, long newVersion)
+    {
+        int local = Local(bucket);
+        lock (_lock)
+        {
+            Volatile.Write(ref _published[local], newVersion);
+            foreach (Subscription subscription in _subscriptions) subscription.Offer(local);
+        }
+    }
+
+    public void Commit(long committedVersion) => Volatile.Write(ref _committed, committedVersion);
+
+    public IWeightsSubscription Subscribe()
+    {
+        lock (_lock)
+        {
+            var subscription = new Subscription(this);
+            if (_closed) subscription.Close();
+            else _subscriptions.Add(subscription);
+            return subscription;
+        }
+    }
+
+    public void Close()
+    {
+        lock (_lock)
+        {
+            _closed = true;
+            foreach (Subscription subscription in _subscriptions) subscription.Close();
+            _subscriptions.Clear();
+        }
+    }
+
+    private int Local(Bucket bucket) => bucket.Index - state.Partition.Buckets[0].Index;
+
+    private sealed class Subscription : IWeightsSubscription
+    {
+        private readonly WeightsBroadcast _owner;
+        private readonly Channel<int> _waiting;
+        private readonly int[] _queued;
+        private readonly Queue<(int Local, long Version)> _before = new();
+
+        public Subscription(WeightsBroadcast owner)
+        {
+            _owner = owner;
+            int buckets = owner._published.Length;
+            _queued = new int[buckets];
+            _waiting = Channel.CreateUnbounded<int>(new UnboundedChannelOptions { SingleReader = true });
+            long committed = Volatile.Read(ref owner._committed);
+            for (int local = 0; local < buckets; local++)
+            {
+                if (owner._published[local] > committed) _before.Enqueue((local, owner._published[local] - 1));
+                Offer(local);
+            }
+        }
+
+        public void Offer(int local)
+        {
+            if (Interlocked.Exchange(ref _queued[local], 1) == 0) _waiting.Writer.TryWrite(local);
+        }
+
+        public void Close() => _waiting.Writer.TryComplete();
+
+        public async ValueTask<(WeightsHeader Header, NativeSpan Payload)?> NextAsync(CancellationToken cancellation)
+        {
+            if (_before.TryDequeue(out (int Local, long Version) before)) return Entry(before.Local, before.Version);
+            while (await _waiting.Reader.WaitToReadAsync(cancellation))
+            {
+                if (!_waiting.Reader.TryRead(out int local)) continue;
+                // The flag falls before the version is read: a version published after that is queued again.
+                Interlocked.Exchange(ref _queued[local], 0);
+                return Entry(local, Volatile.Read(ref _owner._published[local]));
+            }
+
+            return null;
+        }
+
+        public void Dispose()
+        {
+            lock (_owner._lock) _owner._subscriptions.Remove(this);
+            Close();
+        }
+
+        private (WeightsHeader, NativeSpan) Entry(int local, long version)
+        {
+            Bucket bucket = _owner.StateBucket(local);
+            return (new WeightsHeader(_owner.Term, version, bucket.Index), _owner.Payload(bucket, version));
+        }
+    }
+
+    private long Term => term;
+
+    private Bucket StateBucket(int local) => state.Partition.Buckets[local];
+
+    private NativeSpan Payload(Bucket bucket, long at) => state.Weights(at, bucket.Offset, bucket.Length);
+}

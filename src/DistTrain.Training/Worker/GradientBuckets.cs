@@ -1,0 +1,61 @@
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Nn;
+
+namespace DistTrain.Training.Worker;
+
+/// <summary>
+/// Gradient ready → bucket ready → pushed: counts what backward has finished of each bucket and pushes a bucket's
+/// segments, one for each tree node, the moment it is whole, while backward goes on with the layers below.
+/// </summary>
+internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] servers, long term, ulong incarnation) : IGradientListener
+{
+    private readonly long[] _missing = new long[plan.Buckets.Length];
+    private GradientRound? _round;
+
+    /// <summary>Begins a round: the gradients of one step for the shards that the round's plan names.</summary>
+    public void Begin(GradientRound round)
+    {
+        _round = round;
+        for (int b = 0; b < _missing.Length; b++) _missing[b] = plan.Buckets[b].Length;
+    }
+
+    /// <inheritdoc/>
+    public void Ready(long flatStart, long flatEnd)
+    {
+        for (int b = FirstBucketEndingAfter(flatStart); b < _missing.Length && plan.Buckets[b].Offset < flatEnd; b++)
+        {
+            Bucket bucket = plan.Buckets[b];
+            _missing[b] -= Math.Min(flatEnd, bucket.End) - Math.Max(flatStart, bucket.Offset);
+            if (_missing[b] == 0) Push(_round!, bucket);
+        }
+    }
+
+    /// <summary>Pushes all buckets of a partition again, from a round whose backward is done.</summary>
+    public void Resend(GradientRound round, int partition)
+    {
+        foreach (Bucket bucket in plan.Partitions[partition].Buckets) Push(round, bucket);
+    }
+
+    private void Push(GradientRound round, Bucket bucket)
+    {
+        for (int node = 0; node < round.Nodes.Count; node++)
+        {
+            var header = new SegmentHeader(SegmentKind.Gradient, term, incarnation, round.Step, bucket.Index, round.Nodes[node], round.Stats[node]);
+            servers[bucket.Partition].Push(header, round.Gradient(node, bucket));
+        }
+    }
+
+    private int FirstBucketEndingAfter(long offset)
+    {
+        int lo = 0, hi = plan.Buckets.Length;
+        while (lo < hi)
+        {
+            int mid = (lo + hi) / 2;
+            if (plan.Buckets[mid].End > offset) hi = mid;
+            else lo = mid + 1;
+        }
+
+        return lo;
+    }
+}

@@ -1,0 +1,34 @@
+using DistTrain.Core.Sharding;
+using DistTrain.Nn;
+
+namespace DistTrain.Training.Worker;
+
+/// <summary>
+/// Which rows of the worker's batch belong to which of its shards, for one mini-batch size: its shards stand one after
+/// the other, ascending. Planned once and used for every step of that size.
+/// </summary>
+internal sealed class ShardRows
+{
+    public ShardRows(ShardTree tree, IReadOnlyList<int> shards, int batchSize)
+    {
+        Shards = shards;
+        Nodes = tree.TopNodes(shards);
+        Plan = new GradientPlan(shards.Count) { LeafCount = shards.Count, NodeCount = Nodes.Count };
+        for (int leaf = 0; leaf < shards.Count; leaf++)
+        {
+            (long start, long end) = ShardSlice.Of(batchSize, tree.Shards, shards[leaf]);
+            Plan.LeafRows[leaf + 1] = Plan.LeafRows[leaf] + (int)(end - start);
+        }
+
+        for (int node = 0; node < Nodes.Count; node++) Plan.NodeLeaves[node + 1] = Plan.NodeLeaves[node] + Nodes[node].Length;
+        Rows = Plan.LeafRows[shards.Count];
+    }
+
+    public IReadOnlyList<int> Shards { get; }
+
+    public IReadOnlyList<ShardRange> Nodes { get; }
+
+    public GradientPlan Plan { get; }
+
+    public int Rows { get; }
+}

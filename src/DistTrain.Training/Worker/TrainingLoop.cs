@@ -1,0 +1,96 @@
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Core.Sharding;
+using DistTrain.Data;
+using DistTrain.Kernels;
+using DistTrain.Nn;
+
+namespace DistTrain.Training.Worker;
+
+/// <summary>What a worker knows of the job.</summary>
+/// <param name="Model">The network.</param>
+/// <param name="Train">The training examples.</param>
+/// <param name="Test">The test examples; null for none.</param>
+/// <param name="Seed">The job's seed.</param>
+/// <param name="BatchSize">Examples a mini-batch, over the whole cluster.</param>
+/// <param name="Shards">Shards a mini-batch.</param>
+/// <param name="Threads">Threads that compute.</param>
+public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads);
+
+/// <summary>
+/// The training step as a worker sees it: gather the rows of its shards, forward, loss, backward; each finished
+/// layer's gradient drops into its bucket while backward goes on. Also evaluates.
+/// </summary>
+internal sealed unsafe class TrainingLoop : IDisposable
+{
+    // Rows of one evaluation pass: enough to fill the kernels, few enough to plan for.
+    private const int EvaluationRows = 256;
+
+    private readonly WorkerSetup _setup;
+    private readonly ShardTree _tree;
+    private readonly Sampler _sampler;
+    private readonly KernelPool _pool;
+    private readonly long[] _examples;
+    private readonly ModelRun _run;
+
+    public TrainingLoop(WorkerSetup setup, ShardTree tree)
+    {
+        (_setup, _tree) = (setup, tree);
+        _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
+        _pool = setup.Threads > 1 ? new KernelPool(setup.Threads) : KernelPool.Single;
+        int rows = (int)Math.Max(Math.Min(setup.BatchSize, setup.Train.Count), Math.Min(EvaluationRows, setup.Test?.Count ?? 0));
+        _examples = new long[rows];
+        _run = new ModelRun(setup.Model, rows, _pool);
+    }
+
+    /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
+    public int BatchSize(long step) => _sampler.At(step).Size;
+
+    /// <summary>One step for the shards of <paramref name="rows"/>, into the buffers of <paramref name="round"/>.</summary>
+    public void Step(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets)
+    {
+        Gather(round.Step, rows);
+        _run.Forward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true));
+        _run.Loss(rows.Rows, rows.Plan, round.Stats);
+        buckets.Begin(round);
+        _run.Backward(weights, rows.Rows, rows.Plan, buckets);
+    }
+
+    /// <summary>The sums of one shard of the test set; the examples count in ascending order.</summary>
+    public SegmentStats Evaluate(float* weights, int shard)
+    {
+        IDataset test = _setup.Test!;
+        (long start, long end) = ShardSlice.Of(test.Count, _tree.Shards, shard);
+        SegmentStats sum = default;
+        while (start < end)
+        {
+            int rows = (int)Math.Min(Math.Min(EvaluationRows, _examples.Length), end - start);
+            for (int i = 0; i < rows; i++) _examples[i] = start + i;
+            test.Gather(_examples.AsSpan(0, rows), _run.Input, _run.Labels, _run.Targets);
+            _run.Forward(weights, rows, new StepKey(_setup.Seed, 0, Training: false));
+            _run.AccumulateEvaluation(rows, ref sum);
+            start += rows;
+        }
+
+        return sum;
+    }
+
+    public void Dispose()
+    {
+        _run.Dispose();
+        if (_setup.Threads > 1) _pool.Dispose();
+    }
+
+    private void Gather(long step, ShardRows rows)
+    {
+        MiniBatch batch = _sampler.At(step);
+        for (int leaf = 0; leaf < rows.Shards.Count; leaf++)
+        {
+            (long start, _) = ShardSlice.Of(batch.Size, _tree.Shards, rows.Shards[leaf]);
+            int first = rows.Plan.LeafRows[leaf];
+            _sampler.Fill(batch, (int)start, _examples.AsSpan(first, rows.Plan.LeafRows[leaf + 1] - first));
+        }
+
+        _setup.Train.Gather(_examples.AsSpan(0, rows.Rows), _run.Input, _run.Labels, _run.Targets);
+    }
+}

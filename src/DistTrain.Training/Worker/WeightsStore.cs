@@ -1,0 +1,100 @@
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Kernels;
+
+namespace DistTrain.Training.Worker;
+
+/// <summary>
+/// The worker's copy of the weights, two versions of it: version v lies in half v mod 2. Channels write buckets as
+/// they arrive; a version that would overwrite one that is being computed with waits.
+/// </summary>
+internal sealed class WeightsStore : IWeightsSink, IDisposable
+{
+    private const long Nothing = -1;
+
+    private readonly BucketPlan _plan;
+    private readonly NativeBuffer[] _halves;
+    private readonly long[] _versions;
+    private readonly long _term;
+    private readonly Action<long> _complete;
+    private readonly Lock _lock = new();
+    private readonly int[] _arrived = new int[2];
+    private readonly long[] _version = [Nothing, Nothing];
+    private long _inUse = Nothing;
+    private TaskCompletionSource? _released;
+
+    /// <summary><paramref name="complete"/> is called with a version when its last bucket has arrived.</summary>
+    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete)
+    {
+        (_plan, _term, _complete) = (plan, term, complete);
+        _halves = [new NativeBuffer(layout.Length), new NativeBuffer(layout.Length)];
+        _versions = [.. plan.Buckets.Select(_ => Nothing)];
+    }
+
+    /// <summary>The flat vector at a complete version; valid until version + 2 may arrive: see <see cref="Use"/>.</summary>
+    public unsafe float* At(long version) => _halves[version & 1].Pointer;
+
+    /// <summary>Protects a version, or with null none, from being overwritten.</summary>
+    public void Use(long? version)
+    {
+        TaskCompletionSource? released;
+        lock (_lock)
+        {
+            _inUse = version ?? Nothing;
+            (released, _released) = (_released, null);
+        }
+
+        released?.SetResult();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<NativeSpan> BeginAsync(WeightsHeader header, CancellationToken cancellation)
+    {
+        if (header.Term != _term || (uint)header.Bucket >= (uint)_versions.Length || header.Version < 0) return default;
+        while (true)
+        {
+            Task wait;
+            lock (_lock)
+            {
+                // Buckets come in ascending versions from one server, so an older one is a repeat after a reconnection.
+                if (header.Version <= _versions[header.Bucket]) return default;
+                if (_inUse == Nothing || header.Version != _inUse + 2) return Place(header);
+
+                wait = (_released ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+            }
+
+            await wait.WaitAsync(cancellation);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Complete(WeightsHeader header)
+    {
+        lock (_lock)
+        {
+            int half = (int)(header.Version & 1);
+            _versions[header.Bucket] = header.Version;
+            if (_version[half] != header.Version) (_version[half], _arrived[half]) = (header.Version, 0);
+            if (++_arrived[half] < _plan.Buckets.Length) return;
+        }
+
+        _complete(header.Version);
+    }
+
+    /// <inheritdoc/>
+    public void Abort(WeightsHeader header)
+    {
+    }
+
+    /// <summary>Frees both halves. Only when no channel writes any more.</summary>
+    public void Dispose()
+    {
+        foreach (NativeBuffer half in _halves) half.Dispose();
+    }
+
+    private unsafe NativeSpan Place(WeightsHeader header)
+    {
+        Bucket bucket = _plan.Buckets[header.Bucket];
+        return new NativeSpan((nint)(At(header.Version) + bucket.Offset), bucket.Length);
+    }
+}

@@ -1,0 +1,179 @@
+using System.Collections.Immutable;
+using DistTrain.Core;
+using DistTrain.Core.Actors;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Training.Worker;
+
+/// <summary>A version of the weights has arrived whole, under a term.</summary>
+internal sealed record WeightsComplete(long Term, long Version);
+
+/// <summary>The connection to a partition's server was lost.</summary>
+internal sealed record ServerLost(long Term, int Partition, string Cause);
+
+/// <summary>
+/// The actor that computes shards. It takes a step when the weights of that version are there, the step is granted,
+/// the step before the last is committed (so its buffers are free), and it has shards that it hasn't pushed yet.
+/// </summary>
+public sealed class Worker : IActor, IDisposable
+{
+    private readonly WorkerSetup _setup;
+    private readonly IChannel _channel;
+    private readonly ulong _incarnation;
+    private readonly TimeSpan _reconnectFor;
+    private readonly Action<string> _log;
+    private readonly ShardTree _tree;
+    private readonly TrainingLoop _loop;
+    private readonly List<GradientRound> _rounds = [];
+    private readonly HashSet<int> _done = [];
+    private readonly Dictionary<int, ShardRows> _rows = [];
+    private WorkerTerm? _term;
+    private ImmutableArray<int> _shards = [];
+    private Evaluate? _evaluation;
+    private long _version = -1;
+    private long _granted;
+    private long _committed;
+
+    /// <summary>Creates a worker that has nothing to do yet.</summary>
+    public Worker(WorkerSetup setup, IChannel channel, ulong incarnation, TimeSpan reconnectFor, Action<string> log)
+    {
+        (_setup, _channel, _incarnation, _reconnectFor, _log) = (setup, channel, incarnation, reconnectFor, log);
+        _tree = new ShardTree(setup.Shards);
+        _loop = new TrainingLoop(setup, _tree);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask ReceiveAsync(object message, IActorContext context)
+    {
+        switch (message)
+        {
+            case Topology topology when _term is null || topology.Term > _term.Number:
+                await EnterAsync(topology, context);
+                break;
+            case Assignment assignment when IsCurrent(assignment.Term):
+                _shards = assignment.Shards;
+                _rows.Clear();
+                break;
+            case Clock clock when IsCurrent(clock.Term):
+                _granted = Math.Max(_granted, clock.GrantedUntil);
+                _committed = Math.Max(_committed, clock.CommittedVersion);
+                break;
+            case WeightsComplete weights when IsCurrent(weights.Term) && weights.Version > _version:
+                _version = weights.Version;
+                _done.Clear();
+                break;
+            case Evaluate evaluate when IsCurrent(evaluate.Term):
+                _evaluation = evaluate;
+                break;
+            case ServerLost lost when IsCurrent(lost.Term):
+                await ReconnectAsync(lost, context);
+                break;
+            default:
+                return;
+        }
+
+        if (_term is not null)
+        {
+            EvaluateIfAsked(_term);
+            StepIfPossible(_term);
+        }
+    }
+
+    /// <summary>Frees the buffers. Only when no channel uses them any more.</summary>
+    public void Dispose()
+    {
+        _loop.Dispose();
+        foreach (GradientRound round in _rounds) round.Dispose();
+        _term?.Weights.Dispose();
+    }
+
+    /// <summary>Closes the connections to the servers.</summary>
+    public async Task DisconnectAsync()
+    {
+        if (_term is not null) await _term.DisposeAsync();
+    }
+
+    private bool IsCurrent(long term) => _term?.Number == term;
+
+    private async Task EnterAsync(Topology topology, IActorContext context)
+    {
+        if (_term is not null) await _term.DisposeAsync();
+        (_version, _granted, _committed, _evaluation) = (-1, 0, 0, null);
+        _done.Clear();
+        _shards = [];
+        _term = new WorkerTerm(_setup.Model.Layout, topology, _channel, _incarnation, context.Self);
+        for (int p = 0; p < topology.Servers.Length; p++) await _term.ConnectAsync(p, context.Stopping);
+    }
+
+    private async Task ReconnectAsync(ServerLost lost, IActorContext context)
+    {
+        _log($"lost the connection to server {_term!.Servers[lost.Partition].Member} ({_term.Servers[lost.Partition].Endpoint}): {lost.Cause}; connecting again");
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(context.Stopping);
+        deadline.CancelAfter(_reconnectFor);
+        await _term.ConnectAsync(lost.Partition, deadline.Token);
+        foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed)) _term.Buckets.Resend(round, lost.Partition);
+    }
+
+    private unsafe void StepIfPossible(WorkerTerm term)
+    {
+        long step = _version;
+        if (step < 0 || step >= _granted || _committed < step - 1) return;
+        if (!_done.IsSupersetOf(_shards)) Compute(term, step);
+    }
+
+    private unsafe void Compute(WorkerTerm term, long step)
+    {
+        ShardRows rows = RowsFor(step);
+        GradientRound round = FreeRound();
+        round.Begin(step, rows);
+        term.Weights.Use(step);
+        _loop.Step(term.Weights.At(step), rows, round, term.Buckets);
+        term.Weights.Use(null);
+        foreach (int shard in rows.Shards) _done.Add(shard);
+    }
+
+    // The plan for the whole assignment is kept for each mini-batch size; what is left of one after a reassignment isn't.
+    private ShardRows RowsFor(long step)
+    {
+        int size = _loop.BatchSize(step);
+        if (_done.Count > 0) return new ShardRows(_tree, [.. _shards.Where(s => !_done.Contains(s))], size);
+        if (!_rows.TryGetValue(size, out ShardRows? rows)) _rows[size] = rows = new ShardRows(_tree, _shards, size);
+        return rows;
+    }
+
+    private GradientRound FreeRound()
+    {
+        foreach (GradientRound round in _rounds)
+        {
+            if (round.Step < _committed) return round;
+        }
+
+        _rounds.Add(new GradientRound(_setup.Model.Layout.Length));
+        return _rounds[^1];
+    }
+
+    private unsafe void EvaluateIfAsked(WorkerTerm term)
+    {
+        if (_evaluation is not { } evaluation || evaluation.Version != _version) return;
+        _evaluation = null;
+        var stats = new Dictionary<int, SegmentStats>();
+        term.Weights.Use(_version);
+        foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(term.Weights.At(_version), shard);
+        term.Weights.Use(null);
+        foreach (ShardRange node in _tree.TopNodes(evaluation.Shards))
+        {
+            var header = new SegmentHeader(SegmentKind.Evaluation, term.Number, _incarnation, _version, -1, node, Join(node, stats));
+            term.Connections[0].Push(header, default);
+        }
+    }
+
+    private static SegmentStats Join(ShardRange node, Dictionary<int, SegmentStats> leaves)
+    {
+        if (node.Length == 1) return leaves[node.Lo];
+        int split = ShardTree.SplitPoint(node);
+        return SegmentStats.Join(Join(node with { Hi = split }, leaves), Join(node with { Lo = split }, leaves));
+    }
+}
