@@ -78,10 +78,17 @@ public static unsafe class Gemm
 
         var problem = new GemmProblem
         {
-            M = m, N = n, K = k,
-            A = a, RowA = transA ? 1 : lda, StepA = transA ? lda : 1,
-            B = b, ColumnB = transB ? ldb : 1, StepB = transB ? 1 : ldb,
-            C = c, StrideC = ldc,
+            M = m,
+            N = n,
+            K = k,
+            A = a,
+            RowA = transA ? 1 : lda,
+            StepA = transA ? lda : 1,
+            B = b,
+            ColumnB = transB ? ldb : 1,
+            StepB = transB ? 1 : ldb,
+            C = c,
+            StrideC = ldc,
             Finish = new TileFinish(alpha, beta, epilogue.Bias, epilogue.Activation),
         };
         GemmDriver.Run(problem, pool);

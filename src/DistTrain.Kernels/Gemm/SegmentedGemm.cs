@@ -61,8 +61,17 @@ public static unsafe class SegmentedGemm
             SegmentedDriver.Run(
                 new SegmentedProblem
                 {
-                    DY = dY, StrideDY = strideDY, X = x, StrideX = strideX, Outputs = outputs, Inputs = inputs,
-                    Ranges = r, LeafStarts = l, Leaves = leafStarts.Length - 1, DW = dW, StrideDW = strideDW,
+                    DY = dY,
+                    StrideDY = strideDY,
+                    X = x,
+                    StrideX = strideX,
+                    Outputs = outputs,
+                    Inputs = inputs,
+                    Ranges = r,
+                    LeafStarts = l,
+                    Leaves = leafStarts.Length - 1,
+                    DW = dW,
+                    StrideDW = strideDW,
                 },
                 pool);
         }
@@ -94,7 +103,12 @@ public static unsafe class SegmentedGemm
         {
             var kernel = new ColumnSumKernel
             {
-                DY = dY, StrideDY = strideDY, Ranges = r, LeafStarts = l, Leaves = leafStarts.Length - 1, Sums = db,
+                DY = dY,
+                StrideDY = strideDY,
+                Ranges = r,
+                LeafStarts = l,
+                Leaves = leafStarts.Length - 1,
+                Sums = db,
             };
             RangeRunner.Run(kernel, outputs, 16, 1 + (Traversal.Grain / Math.Max(rows, 1)), pool);
         }

@@ -32,7 +32,12 @@ public static unsafe class SoftmaxCrossEntropy
         }
         var kernel = new Kernel
         {
-            Logits = logits, Labels = labels, Classes = classes, Losses = losses, Output = dLogits, Correct = correct,
+            Logits = logits,
+            Labels = labels,
+            Classes = classes,
+            Losses = losses,
+            Output = dLogits,
+            Correct = correct,
         };
         RangeRunner.Run(kernel, rows, 1, Grain(classes), pool);
     }

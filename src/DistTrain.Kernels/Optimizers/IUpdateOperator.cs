@@ -38,7 +38,12 @@ internal static unsafe class UpdateTraversal
         }
         var kernel = new Kernel<TOperator>
         {
-            Operator = op, Weights = weights, First = first, Second = second, Gradients = gradientSums, TotalWeight = totalWeight,
+            Operator = op,
+            Weights = weights,
+            First = first,
+            Second = second,
+            Gradients = gradientSums,
+            TotalWeight = totalWeight,
         };
         RangeRunner.Run(kernel, length, 16, Traversal.Grain / 2, pool);
     }

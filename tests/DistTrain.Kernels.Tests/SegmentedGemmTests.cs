@@ -1,0 +1,115 @@
+using DistTrain.Kernels.Reference;
+
+namespace DistTrain.Kernels.Tests;
+
+public unsafe class SegmentedGemmTests
+{
+    public static TheoryData<int, int, string> Cases => new()
+    {
+        { 12, 32, "4 4 4 4 4 4 4 4" }, { 13, 35, "5" }, { 10, 64, "3 0 2" }, { 25, 10, "1 1 1 1 1" }, { 7, 50, "0" }, { 33, 33, "2 3 0 0 4 1 7" },
+        { 1, 1, "3 3 3 3 3 3" }, { 5, 17, "1 2 3 4 5 6 7 8 9 1 2" }, { 40, 100, "16 16 15 15 16 16 15 15" }, { 12, 32, "2+1+3 4+1 0+2" },
+        { 50, 70, "1+1+1 2+0+2" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void WeightGradient_LeavesAndTree_EqualsReference(int outputs, int inputs, string leaves)
+    {
+        var (ranges, starts, rows) = Parse(leaves);
+        int strideY = outputs + 2, strideX = inputs + 1, strideW = inputs + 5;
+        using var y = Memory(rows, outputs, strideY, 1);
+        using var x = Memory(rows, inputs, strideX, 2);
+        using var w = Memory(outputs, inputs, strideW, 3);
+        float[] expected = w.Span.ToArray();
+        fixed (float* e = expected)
+            ReferenceGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, e, strideW);
+        for (int threads = 1; threads <= 4; threads++)
+        {
+            using var pool = new KernelPool(threads);
+            foreach (SimdLevel level in TestData.Levels)
+            {
+                using var forced = SimdPath.Force(level);
+                for (int r = 0; r < outputs; r++) new Span<float>(w.Pointer + (r * strideW), inputs).Fill(99);
+                SegmentedGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, w.Pointer, strideW, pool);
+                TestData.AssertSameBits(expected, w.Span, $"{leaves} at {level} on {threads} threads");
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void ColumnSum_LeavesAndTree_EqualsReference(int outputs, int inputs, string leaves)
+    {
+        _ = inputs;
+        var (ranges, starts, rows) = Parse(leaves);
+        using var y = Memory(rows, outputs, outputs + 2, 1);
+        using var b = new BoundedMemory(outputs);
+        float[] expected = new float[outputs];
+        fixed (float* e = expected) ReferenceGemm.ColumnSum(y.Pointer, outputs + 2, outputs, ranges, starts, e);
+        foreach (SimdLevel level in TestData.Levels)
+        {
+            using var forced = SimdPath.Force(level);
+            SegmentedGemm.ColumnSum(y.Pointer, outputs + 2, outputs, ranges, starts, b.Pointer);
+            TestData.AssertSameBits(expected, b.Span, $"{leaves} at {level}");
+        }
+    }
+
+    [Theory]
+    [InlineData(8)]
+    [InlineData(7)]
+    [InlineData(5)]
+    public void WeightGradient_WorkersJoinedAlongTheTree_EqualsOneWorker(int leaves)
+    {
+        const int Outputs = 14, Inputs = 40, PerLeaf = 3;
+        int rows = leaves * PerLeaf;
+        float[] y = TestData.Random(rows * Outputs, 1), x = TestData.Random(rows * Inputs, 2);
+        float[] Part(int lo, int hi)
+        {
+            var dw = new float[Outputs * Inputs];
+            KRange[] ranges = [.. Enumerable.Range(lo, hi - lo).Select(i => new KRange(i * PerLeaf, PerLeaf))];
+            fixed (float* py = y, px = x, pw = dw)
+                SegmentedGemm.WeightGradient(py, Outputs, px, Inputs, Outputs, Inputs, ranges, [.. Enumerable.Range(0, hi - lo + 1)], pw, Inputs);
+            return dw;
+        }
+
+        float[] left = Part(0, 4), right = Part(4, leaves);
+        fixed (float* l = left, r = right) Elementwise.Add(l, r, l, left.Length);
+        TestData.AssertSameBits(Part(0, leaves), left, "two workers");
+    }
+
+    [Fact]
+    public void WeightGradient_BadLeaves_Throws()
+    {
+        using var buffer = new NativeBuffer(64);
+        float* p = buffer.Pointer;
+        KRange[] ranges = [new(0, 2), new(-1, 2)];
+        Assert.Throws<ArgumentException>(() => SegmentedGemm.WeightGradient(p, 2, p + 8, 2, 2, 2, ranges, [0, 1], p + 16, 2));
+        Assert.Throws<ArgumentException>(() => SegmentedGemm.WeightGradient(p, 2, p + 8, 2, 2, 2, ranges, [0, 2], p + 16, 2));
+        Assert.Throws<ArgumentException>(() => SegmentedGemm.WeightGradient(p, 2, p + 8, 2, 2, 2, ranges, [0], p + 16, 2));
+    }
+
+    /// <summary>"2+1 3": two leaves, the first of two ranges, all apart from each other by a row.</summary>
+    private static (KRange[] Ranges, int[] Starts, int Rows) Parse(string leaves)
+    {
+        var ranges = new List<KRange>();
+        var starts = new List<int> { 0 };
+        int row = 0;
+        foreach (string leaf in leaves.Split(' '))
+        {
+            foreach (string count in leaf.Split('+'))
+            {
+                ranges.Add(new KRange(row, int.Parse(count, null)));
+                row += int.Parse(count, null) + (leaves.Contains('+') ? 1 : 0);
+            }
+            starts.Add(ranges.Count);
+        }
+        return ([.. ranges], [.. starts], Math.Max(row, 1));
+    }
+
+    private static BoundedMemory Memory(int rows, int columns, int stride, int seed)
+    {
+        var memory = new BoundedMemory(((rows - 1) * stride) + columns);
+        TestData.Fill(memory.Span, seed);
+        return memory;
+    }
+}

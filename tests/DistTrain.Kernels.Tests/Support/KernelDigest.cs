@@ -1,0 +1,111 @@
+using System.Security.Cryptography;
+
+namespace DistTrain.Kernels.Tests;
+
+/// <summary>One hash over the results of every kernel, to compare processes that run under different switches.</summary>
+internal static unsafe class KernelDigest
+{
+    public static void Print() => Console.WriteLine($"{Compute()} {SimdPath.Current}");
+
+    public static string Compute()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Functions(hash);
+        Products(hash);
+        Losses(hash);
+        Updates(hash);
+        var random = new KeyedRandom(7, 3);
+        var x = new float[101];
+        fixed (float* p = x)
+        {
+            random.FillUniform(5, 2, p, 101, -1, 2);
+            Add(hash, x);
+            random.FillNormal(5, 2, p, 101, 0.5f, 2);
+            Add(hash, x);
+        }
+        return Convert.ToHexString(hash.GetHashAndReset());
+    }
+
+    private static void Add(IncrementalHash hash, float[] values)
+    {
+        foreach (float value in values)
+        {
+            int bits = float.IsNaN(value) ? 0x7FC00000 : BitConverter.SingleToInt32Bits(value);
+            hash.AppendData(BitConverter.GetBytes(bits));
+        }
+    }
+
+    private static void Functions(IncrementalHash hash)
+    {
+        float[] x = TestData.Awkward(211, 1), y = TestData.Awkward(211, 2), z = new float[211];
+        fixed (float* px = x, py = y, pz = z)
+        {
+            foreach (Activation activation in Enum.GetValues<Activation>())
+            {
+                Elementwise.Activate(activation, px, pz, 211);
+                Add(hash, z);
+                Elementwise.ActivateBackward(activation, px, py, pz, 211);
+                Add(hash, z);
+            }
+            Elementwise.Exp(px, pz, 211);
+            Add(hash, z);
+            Elementwise.Log(px, pz, 211);
+            Add(hash, z);
+            Elementwise.Sqrt(px, pz, 211);
+            Add(hash, z);
+            Elementwise.ScaleAdd(0.3f, px, py, pz, 211);
+            Add(hash, z);
+            Elementwise.Divide(0.3f, px, pz, 211);
+            Add(hash, [.. z, Reductions.Max(px, 211), Reductions.Sum(py, 5), Reductions.Max(py, 40)]);
+        }
+    }
+
+    private static void Products(IncrementalHash hash)
+    {
+        const int M = 27, N = 43, K = 30;
+        float[] a = TestData.Random(M * K, 1), b = TestData.Random(K * N, 2), c = TestData.Random(M * N, 3), bias = TestData.Random(N, 4);
+        float[] dw = new float[N * K], db = new float[N];
+        fixed (float* pa = a, pb = b, pc = c, pi = bias, pw = dw, pd = db)
+        {
+            Gemm.Multiply(MatrixForm.Normal, MatrixForm.Normal, M, N, K, 1, pa, K, pb, N, 0, pc, N, new GemmEpilogue(pi, Activation.Sigmoid));
+            Add(hash, c);
+            Gemm.Multiply(MatrixForm.Transposed, MatrixForm.Transposed, M, N, K, 0.7f, pa, M, pb, K, 0.3f, pc, N);
+            Add(hash, c);
+            KRange[] ranges = [new(0, 5), new(5, 0), new(5, 11), new(16, 1), new(17, 10)];
+            SegmentedGemm.WeightGradient(pc, N, pa, K, N, K, ranges, [0, 1, 2, 4, 5], pw, K);
+            SegmentedGemm.ColumnSum(pc, N, N, ranges, [0, 1, 2, 4, 5], pd);
+            Add(hash, dw);
+            Add(hash, db);
+        }
+    }
+
+    private static void Losses(IncrementalHash hash)
+    {
+        const int Rows = 9, Classes = 21;
+        float[] x = TestData.Random(Rows * Classes, 8), t = TestData.Random(Rows * Classes, 9), d = new float[Rows * Classes], losses = new float[Rows];
+        int[] labels = [.. Enumerable.Range(0, Rows).Select(i => i * 5 % Classes)];
+        fixed (float* px = x, pt = t, pd = d, pl = losses)
+        fixed (int* labelled = labels)
+        {
+            SoftmaxCrossEntropy.Run(px, labelled, Rows, Classes, pl, pd, null);
+            Add(hash, losses);
+            Add(hash, d);
+            SquaredError.Run(px, pt, Rows, Classes, pl, pd);
+            Add(hash, losses);
+            Add(hash, d);
+        }
+    }
+
+    private static void Updates(IncrementalHash hash)
+    {
+        float[] w = TestData.Random(77, 1), m = new float[77], v = new float[77], g = TestData.Random(77, 2);
+        fixed (float* pw = w, pm = m, pv = v, pg = g)
+        {
+            SgdKernel.Update(new SgdStep(0.1, 0.9, 1e-4, true), pw, pm, pg, 32, 77);
+            AdamKernel.Update(new AdamStep(1e-3, 0.9, 0.999, 1e-8, 0.01, ScalarMath.Exp(-0.5), ScalarMath.Cos(0.3), true), pw, pm, pv, pg, 32, 77);
+        }
+        Add(hash, w);
+        Add(hash, m);
+        Add(hash, v);
+    }
+}

@@ -1,0 +1,1 @@
+DistTrain.Kernels.Tests.KernelDigest.Print();
