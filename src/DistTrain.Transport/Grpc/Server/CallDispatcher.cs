@@ -20,8 +20,8 @@ internal sealed class CallDispatcher(GrpcServer server, IReadOnlyDictionary<stri
     public Task ProcessRequestAsync(HttpContext context)
     {
         HttpRequest request = context.Request;
-        if (!HttpMethods.IsPost(request.Method)) return Refuse(context, StatusCodes.Status405MethodNotAllowed);
-        if (!WireText.IsGrpc(request.ContentType)) return Refuse(context, StatusCodes.Status415UnsupportedMediaType);
+        if (!HttpMethods.IsPost(request.Method)) return RefuseHttp(context, StatusCodes.Status405MethodNotAllowed);
+        if (!WireText.IsGrpc(request.ContentType)) return RefuseHttp(context, StatusCodes.Status415UnsupportedMediaType);
 
         string path = request.Path.Value ?? "";
         methods.TryGetValue(path, out ServerMethod? method);
@@ -45,7 +45,7 @@ internal sealed class CallDispatcher(GrpcServer server, IReadOnlyDictionary<stri
         return new GrpcServerCall(server, context, method.Method, timeout, gzipRequests: encoding == Gzip.Name).RunAsync(method);
     }
 
-    private static Task Refuse(HttpContext context, int status)
+    private static Task RefuseHttp(HttpContext context, int status)
     {
         context.Response.StatusCode = status;
         return Task.CompletedTask;
@@ -61,7 +61,7 @@ internal sealed class CallDispatcher(GrpcServer server, IReadOnlyDictionary<stri
 
     private bool Authorised(HttpRequest request, string path)
     {
-        if (_tokenHash is null || path.StartsWith("/grpc.health.v1.Health/", StringComparison.Ordinal)) return true;
+        if (_tokenHash is null || path.StartsWith($"/{HealthService.Name}/", StringComparison.Ordinal)) return true;
         const string Scheme = "Bearer ";
         string given = request.Headers.Authorization.ToString();
         if (!given.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase)) return false;

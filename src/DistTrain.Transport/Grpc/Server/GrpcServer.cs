@@ -34,6 +34,9 @@ public sealed class GrpcServer : IAsyncDisposable
         _dispatcher = new(this, _methods);
     }
 
+    /// <summary>What <c>grpc.health.v1.Health</c> says of this server and its services.</summary>
+    public GrpcHealth Health { get; } = new();
+
     /// <summary>Where the server listens, with the ports that it got, in the order of the options. Empty before the start.</summary>
     public IReadOnlyList<IPEndPoint> Endpoints { get; private set; } = [];
 
@@ -93,6 +96,8 @@ public sealed class GrpcServer : IAsyncDisposable
     public async Task StartAsync(CancellationToken cancellation = default)
     {
         if (_host is not null) throw new InvalidOperationException("the server has been started already");
+        HealthService.AddTo(this);
+        if (Options.Reflection) ReflectionService.AddTo(this);
         _host = KestrelHost.Create(Options);
         Endpoints = await _host.StartAsync(_dispatcher, cancellation);
     }
@@ -103,6 +108,7 @@ public sealed class GrpcServer : IAsyncDisposable
     /// </summary>
     public async Task StopAsync(TimeSpan grace)
     {
+        Health.Shutdown();
         if (_host is { } host) await host.StopAsync(grace);
     }
 

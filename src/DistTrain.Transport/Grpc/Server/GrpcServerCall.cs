@@ -70,7 +70,7 @@ public sealed class GrpcServerCall : ICallState
         try
         {
             PrepareResponse();
-            await Context.Response.StartAsync(_cancellation.Token);
+            await Context.Response.BodyWriter.FlushAsync(_cancellation.Token);
         }
         catch (Exception e)
         {
