@@ -1,65 +1,8 @@
+using DistTrain.Composition;
 using DistTrain.Core;
 using DistTrain.Jobs;
 
 namespace DistTrain;
-
-/// <summary>How a process listens or joins: addresses, TLS and token.</summary>
-public sealed record NetworkOptions
-{
-    /// <summary>Where to listen, <c>host:port</c>; port 0 takes a free one.</summary>
-    public string Listen { get; init; } = "127.0.0.1:0";
-
-    /// <summary>The coordinator to join, <c>host:port</c>.</summary>
-    public string? Join { get; init; }
-
-    /// <summary>The name or address that others reach this process by, when it differs from the listening one.</summary>
-    public string? Advertise { get; init; }
-
-    /// <summary>The job's secret; null for none.</summary>
-    public string? Token { get; init; }
-
-    /// <summary>PEM file of this process's certificate chain; null for no TLS.</summary>
-    public string? CertificateFile { get; init; }
-
-    /// <summary>PEM file of its private key.</summary>
-    public string? KeyFile { get; init; }
-
-    /// <summary>PEM file of the authority that peers' certificates must come from; with it clients present their
-    /// certificates too (mutual TLS).</summary>
-    public string? CaFile { get; init; }
-
-    /// <summary>Listening beyond loopback without TLS and token was asked for by name.</summary>
-    public bool Insecure { get; init; }
-
-    /// <summary>How long to wait for the others.</summary>
-    public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
-}
-
-/// <summary>What a coordinator's process is told beside the job.</summary>
-public sealed record CoordinatorOptions
-{
-    /// <summary>Addresses, TLS and token.</summary>
-    public NetworkOptions Network { get; init; } = new();
-
-    /// <summary>Goes on from the newest checkpoint of the job.</summary>
-    public bool Resume { get; init; }
-
-    /// <summary>Called with the bound address, <c>host:port</c>, as soon as members can join.</summary>
-    public Action<string>? Bound { get; init; }
-}
-
-/// <summary>What a worker's or server's process is told; the job comes from the coordinator.</summary>
-public sealed record MemberOptions
-{
-    /// <summary>Addresses, TLS and token.</summary>
-    public NetworkOptions Network { get; init; } = new();
-
-    /// <summary>Threads that compute.</summary>
-    public int Threads { get; init; } = 1;
-
-    /// <summary>Called with lines for a person: waiting for whom, joined as what.</summary>
-    public Action<string>? Log { get; init; }
-}
 
 /// <summary>
 /// Runs the parts of a cluster in this process. Errors that a user can act on come as <see cref="DistTrainException"/>;
@@ -72,15 +15,19 @@ public static class Roles
     /// finished, a checkpoint is saved, and the exit code is <see cref="ExitCode.Interrupted"/>.
     /// </summary>
     public static Task<TrainResult> CoordinateAsync(Job job, CoordinatorOptions options, ITrainingObserver observer, CancellationToken stop) =>
-        throw new NotSupportedException();
+        CoordinatorRole.RunAsync(job, options, observer, stop);
 
     /// <summary>Runs a worker until the coordinator stops it; returns the exit code for its process.</summary>
-    public static Task<ExitCode> RunWorkerAsync(MemberOptions options, CancellationToken stop) => throw new NotSupportedException();
+    public static Task<ExitCode> RunWorkerAsync(MemberOptions options, CancellationToken stop) => MemberRoles.RunWorkerAsync(options, stop);
 
     /// <summary>Runs a parameter server until the coordinator stops it; returns the exit code for its process.</summary>
-    public static Task<ExitCode> RunServerAsync(MemberOptions options, CancellationToken stop) => throw new NotSupportedException();
+    public static Task<ExitCode> RunServerAsync(MemberOptions options, CancellationToken stop) => MemberRoles.RunServerAsync(options, stop);
 
-    /// <summary>Runs coordinator, servers and workers in this process, over the in-process channel.</summary>
-    public static Task<TrainResult> TrainInProcessAsync(Job job, bool resume, ITrainingObserver observer, CancellationToken stop) =>
-        throw new NotSupportedException();
+    /// <summary>Runs coordinator, servers and workers in this process, over the in-process channel, and saves to the
+    /// job's run directory.</summary>
+    public static async Task<TrainResult> TrainInProcessAsync(Job job, bool resume, ITrainingObserver observer, CancellationToken stop)
+    {
+        await using var run = new InProcessRun(job, resume, save: true, observer);
+        return await run.RunAsync(stop);
+    }
 }

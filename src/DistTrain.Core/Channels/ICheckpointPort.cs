@@ -25,3 +25,18 @@ public interface ICheckpointPort
     /// </summary>
     Task LoadAsync(long term, long version, long offset, long length, Func<CheckpointPieceHeader, int, NativeSpan> place, CancellationToken cancellation);
 }
+
+/// <summary>The far side of <see cref="ICheckpointPort"/>: what collects and gives out pieces. Thread-safe.</summary>
+public interface ICheckpointKeeper
+{
+    /// <summary>The place for a piece of <paramref name="length"/> elements. Throws <see cref="DistTrainException"/> for
+    /// one that lies outside the model, before memory is taken for it.</summary>
+    NativeSpan Begin(CheckpointPieceHeader header, int length);
+
+    /// <summary>A piece stands in its place.</summary>
+    void Complete(CheckpointPieceHeader header, int length);
+
+    /// <summary>The pieces of a range of the checkpoint that the job resumes from, ascending for each vector. Throws
+    /// <see cref="DistTrainException"/> when there is none at this version.</summary>
+    IEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> Pieces(long term, long version, long offset, long length);
+}

@@ -18,7 +18,16 @@ public abstract record CoordinatorMessage;
 /// <param name="Job">The job file with all overrides applied.</param>
 /// <param name="JobHash">Over what decides the bits.</param>
 /// <param name="DataHash">Over the data set's content.</param>
-public sealed record JobOffer(string Job, string JobHash, string DataHash) : CoordinatorMessage;
+/// <param name="Data">What a member without the data must know of it.</param>
+public sealed record JobOffer(string Job, string JobHash, string DataHash, DataFacts Data) : CoordinatorMessage;
+
+/// <summary>What the model and the step clock take from the data.</summary>
+/// <param name="InputShape">One example's features.</param>
+/// <param name="Classes">Classes; 0 for real targets.</param>
+/// <param name="TargetWidth">Real targets of an example; 1 for classes.</param>
+/// <param name="TrainExamples">Examples to train on.</param>
+/// <param name="TestExamples">Examples to evaluate on; 0 for none.</param>
+public sealed record DataFacts(ImmutableArray<int> InputShape, int Classes, int TargetWidth, long TrainExamples, long TestExamples);
 
 /// <summary>The member is in.</summary>
 /// <param name="Member">Its number.</param>

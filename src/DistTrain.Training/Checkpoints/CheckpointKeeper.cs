@@ -9,7 +9,7 @@ namespace DistTrain.Training.Checkpoints;
 /// Collects the pieces that parameter servers send and, when all of a version are there, has it written. Gives out the
 /// checkpoint that a job resumes from. Lives in the coordinator's process; thread-safe.
 /// </summary>
-public sealed class CheckpointKeeper : ICheckpointPort, IDisposable
+public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisposable
 {
     private readonly ParameterLayout _layout;
     private readonly IReadOnlyList<string> _stateVectors;
@@ -48,7 +48,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, IDisposable
         }
     }
 
-    /// <summary>The place for a piece; throws <see cref="DistTrainException"/> for one that lies outside the model.</summary>
+    /// <inheritdoc/>
     public unsafe NativeSpan Begin(CheckpointPieceHeader header, int length)
     {
         lock (_lock)
@@ -65,7 +65,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, IDisposable
         }
     }
 
-    /// <summary>A piece stands in its place. The last one starts the writing.</summary>
+    /// <inheritdoc/>
     public void Complete(CheckpointPieceHeader header, int length)
     {
         lock (_lock)
@@ -89,7 +89,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, IDisposable
         return Task.CompletedTask;
     }
 
-    /// <summary>The pieces of a range of the checkpoint that the job resumes from.</summary>
+    /// <inheritdoc/>
     public IEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> Pieces(long term, long version, long offset, long length)
     {
         if (_source is null || _source.Version != version) throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint at step {version} to resume from");

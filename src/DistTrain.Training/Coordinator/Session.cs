@@ -36,7 +36,7 @@ internal sealed class Session(IMemberLink link)
             return Refuse($"its kernels are of numerics revision {request.NumericsRevision}, this job's of {plan.NumericsRevision}: the bits would differ");
         }
 
-        link.Send(new JobOffer(plan.JobText, plan.JobHash, plan.DataHash));
+        link.Send(new JobOffer(plan.JobText, plan.JobHash, plan.DataHash, plan.Data));
         return null;
     }
 

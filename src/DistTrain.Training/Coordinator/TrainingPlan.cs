@@ -1,3 +1,5 @@
+using DistTrain.Core.Messages;
+
 namespace DistTrain.Training.Coordinator;
 
 /// <summary>What a coordinator knows of the job.</summary>
@@ -11,6 +13,9 @@ public sealed record TrainingPlan
 
     /// <summary>SHA-256 over the data's content.</summary>
     public required string DataHash { get; init; }
+
+    /// <summary>What members without the data must know of it.</summary>
+    public required DataFacts Data { get; init; }
 
     /// <summary>The kernels' numerics revision.</summary>
     public required int NumericsRevision { get; init; }

@@ -1,0 +1,82 @@
+using DistTrain.Cluster;
+using DistTrain.Core;
+using DistTrain.Core.Actors;
+using DistTrain.Core.Messages;
+using DistTrain.Training.Checkpoints;
+using DistTrain.Training.Coordinator;
+
+namespace DistTrain.Composition;
+
+/// <summary>Hosts a job's coordinator actor: its engine, its clock ticks, its checkpoints and its figures.</summary>
+internal sealed class CoordinatorHost : IAsyncDisposable
+{
+    // What is granted when Ctrl-C comes may take this long to finish; the rest of two seconds is for saving and ending.
+    private static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(1.2);
+
+    private readonly BuiltInEngine _engine;
+    private readonly IActorRef _coordinator;
+    private readonly RunMetrics _metrics;
+    private readonly CancellationTokenSource _ending = new();
+    private readonly ITimer _ticks;
+    private readonly Task _views;
+
+    public CoordinatorHost(JobContext context, TrainingPlan plan, ModelSnapshot? resume, Func<ModelSnapshot, string?> save, RunMetrics metrics, ITrainingObserver observer, TimeProvider time)
+    {
+        _metrics = metrics;
+        _engine = new BuiltInEngine(time, plan.FailureTimeout, observer.Warn);
+        _coordinator = _engine.Actors.Spawn("coordinator", () => new Coordinator(plan, _engine.Membership, metrics, time), new ActorOptions(MailboxCapacity: 16384));
+        Port = new CoordinatorMailbox(_coordinator);
+        Keeper = new CheckpointKeeper(
+            context.Model.Layout, context.Job.Optimizer.StateVectors, resume, save,
+            (version, path) => _coordinator.Tell(new CheckpointWritten(version, path)),
+            (version, error) => _coordinator.Tell(new CheckpointFailed(version, error.Message, error is DistTrainException e ? e.ExitCode : ExitCode.Internal)));
+        _ticks = time.CreateTimer(_ => _coordinator.Tell(new Tick()), null, TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(250));
+        _views = Task.Run(ForwardViewsAsync);
+    }
+
+    public ICoordinatorPort Port { get; }
+
+    public CheckpointKeeper Keeper { get; }
+
+    /// <summary>Waits for the job's end. <paramref name="stop"/> ends it early, as Ctrl-C does.</summary>
+    public async Task<TrainResult> RunAsync(CancellationToken stop)
+    {
+        await using CancellationTokenRegistration stopping = stop.Register(() => _ = StopAsync());
+        Task first = await Task.WhenAny(_metrics.Completion, _engine.Actors.Failure);
+        if (first == _engine.Actors.Failure)
+        {
+            ActorFailure failure = await _engine.Actors.Failure;
+            throw new InvalidOperationException($"{failure.Path} failed at {failure.Message}: {failure.Cause.Message}", failure.Cause);
+        }
+
+        Outcome outcome = await _metrics.Completion;
+        await Keeper.FlushAsync();
+        return _metrics.Result(outcome, Keeper.Last?.Version == outcome.Version ? Keeper.Last.WeightsSha256() : null);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _ending.CancelAsync();
+        await _ticks.DisposeAsync();
+        await _views.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _engine.DisposeAsync();
+        await Keeper.FlushAsync();
+        Keeper.Dispose();
+        _ending.Dispose();
+    }
+
+    private async Task StopAsync()
+    {
+        _coordinator.Tell(new StopRequested());
+        await Task.Delay(StopGrace, _ending.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!_ending.IsCancellationRequested) _coordinator.Tell(new StopNow());
+    }
+
+    private async Task ForwardViewsAsync()
+    {
+        await foreach (ClusterView view in _engine.Membership.WatchAsync(_ending.Token))
+        {
+            await _coordinator.TellAsync(new ViewChanged(view));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+using DistTrain.Jobs;
+using DistTrain.Training.Coordinator;
+using DistTrain.Transport.Grpc;
+using DistTrain.Transport.Services;
+
+namespace DistTrain.Composition;
+
+/// <summary>A coordinator's process: the coordinator's host behind a gRPC server.</summary>
+internal static class CoordinatorRole
+{
+    public static async Task<TrainResult> RunAsync(Job job, CoordinatorOptions options, ITrainingObserver observer, CancellationToken stop)
+    {
+        GrpcServerOptions serverOptions = await Network.ServerOptionsAsync(options.Network);
+        JobContext context = JobContext.Load(job);
+        RunFiles files = RunFiles.Open(context, options.Resume, save: true, observer);
+        TrainingPlan plan = context.Plan(job.ToYaml(), files.FirstVersion, options.Network.JoinTimeout);
+        var metrics = new RunMetrics(context, files.FirstVersion, files.ResumedFrom, "grpc", observer, TimeProvider.System);
+        await using var host = new CoordinatorHost(context, plan, files.Resume, files.Save, metrics, observer, TimeProvider.System);
+        await using var server = new GrpcServer(serverOptions);
+        CoordinatorService.Add(server, host.Port, host.Keeper);
+        await server.StartAsync(CancellationToken.None);
+        string address = server.Endpoints[0].ToString();
+        observer.Listening(address);
+        options.Bound?.Invoke(address);
+        return await host.RunAsync(stop);
+    }
+}

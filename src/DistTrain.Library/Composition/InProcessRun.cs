@@ -1,0 +1,79 @@
+using System.Collections.Concurrent;
+using DistTrain.Core;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Messages;
+using DistTrain.Jobs;
+using DistTrain.Training.Checkpoints;
+using DistTrain.Training.ParameterServer;
+using DistTrain.Transport.InProcess;
+
+namespace DistTrain.Composition;
+
+/// <summary>A whole cluster in this process: coordinator, servers and workers as actors, over the in-process channel.</summary>
+internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObserver observer) : IAsyncDisposable
+{
+    private readonly ConcurrentDictionary<string, ParameterServer> _servers = new(StringComparer.Ordinal);
+    private readonly List<(MemberHost Host, InProcessLink Link)> _members = [];
+    private CoordinatorHost? _coordinator;
+
+    /// <summary>The job put together.</summary>
+    public JobContext Context { get; } = JobContext.Load(job);
+
+    /// <summary>The weights at the end; null when the job ended before there were any.</summary>
+    public ModelSnapshot? Model => _coordinator?.Keeper.Last;
+
+    public async Task<TrainResult> RunAsync(CancellationToken stop)
+    {
+        RunFiles files = RunFiles.Open(Context, resume, save, observer);
+        var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1));
+        var metrics = new RunMetrics(Context, files.FirstVersion, files.ResumedFrom, "in-process", observer, TimeProvider.System);
+        _coordinator = new CoordinatorHost(Context, plan, files.Resume, files.Save, metrics, observer, TimeProvider.System);
+        var channel = new InProcessChannel(address => _servers[address.Endpoint]);
+        for (int i = 0; i < job.Cluster.Servers; i++) AddServer($"in-process:{i}");
+        for (int i = 0; i < job.Cluster.Workers; i++) AddWorker(channel);
+        Task<TrainResult> result = _coordinator.RunAsync(stop);
+        // A member that breaks ends the run with its own error, which says more than its absence.
+        Task broken = FirstFailureAsync();
+        await Task.WhenAny(result, broken);
+        if (broken.IsFaulted) await broken;
+        return await result;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        // Workers go first: servers were lent their memory.
+        foreach ((MemberHost host, InProcessLink link) in Enumerable.Reverse(_members))
+        {
+            await link.DisposeAsync();
+            await host.DisposeAsync();
+        }
+
+        if (_coordinator is not null) await _coordinator.DisposeAsync();
+    }
+
+    private void AddServer(string endpoint) => Add(MemberRole.Server, endpoint, (_, link) =>
+        MemberParts.Server(Context, link, _coordinator!.Keeper, server => _servers[endpoint] = server, observer.Warn));
+
+    private void AddWorker(IChannel channel) => Add(MemberRole.Worker, "", (host, _) =>
+        MemberParts.Worker(Context, channel, host.Incarnation, job.Cluster.Threads, observer.Warn));
+
+    private void Add(MemberRole role, string endpoint, Func<MemberHost, ICoordinatorLink, MemberPart> build)
+    {
+        MemberHost? host = null;
+        host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (_, link) => build(host!, link), _ => { });
+        InProcessLink link = InProcessLink.Connect(_coordinator!.Port, host.ReceiveAsync);
+        _members.Add((host, link));
+        host.Begin(link);
+    }
+
+    private async Task FirstFailureAsync()
+    {
+        List<Task> members = [.. _members.Select(m => m.Host.Ended)];
+        while (members.Count > 0)
+        {
+            Task ended = await Task.WhenAny(members);
+            await ended;
+            members.Remove(ended);
+        }
+    }
+}

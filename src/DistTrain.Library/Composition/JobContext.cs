@@ -1,0 +1,94 @@
+using DistTrain.Core;
+using DistTrain.Core.Layout;
+using DistTrain.Core.Messages;
+using DistTrain.Data;
+using DistTrain.Jobs;
+using DistTrain.Kernels;
+using DistTrain.Nn;
+using DistTrain.Training.Coordinator;
+using DistTrain.Training.ParameterServer;
+using DistTrain.Training.Worker;
+
+namespace DistTrain.Composition;
+
+/// <summary>A job put together: model, update rule and, where this process reads it, data.</summary>
+internal sealed class JobContext
+{
+    private JobContext(Job job, DataFacts facts, string dataHash, string dataSummary, IDataset? train, IDataset? test)
+    {
+        (Job, Facts, DataHash, DataSummary, Train, Test) = (job, facts, dataHash, dataSummary, train, test);
+        Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth);
+        StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
+        TotalSteps = job.Training.TotalSteps(StepsPerEpoch);
+    }
+
+    public Job Job { get; }
+
+    public DataFacts Facts { get; }
+
+    public string DataHash { get; }
+
+    public string DataSummary { get; }
+
+    public IDataset? Train { get; }
+
+    public IDataset? Test { get; }
+
+    public Model Model { get; }
+
+    public long StepsPerEpoch { get; }
+
+    public long TotalSteps { get; }
+
+    /// <summary>Reads the job's data, or takes its arrays.</summary>
+    public static JobContext Load(Job job)
+    {
+        LoadedData data = job.Arrays is { } arrays
+            ? new("arrays", arrays.Train, arrays.Test, HashOf(arrays.Train, arrays.Test), [], Summary(arrays.Train, arrays.Test))
+            : DatasetLoader.Load(job.Data, job.Seed);
+        if (data.Train.Count == 0) throw new DistTrainException(ExitCode.BadData, $"{data.Name}: there are no examples to train on");
+        TargetSpec target = data.Train.Target;
+        bool labels = target.Kind == TargetKind.ClassLabel;
+        var facts = new DataFacts(data.Train.InputShape, labels ? target.Width : 0, labels ? 1 : target.Width, data.Train.Count, data.Test?.Count ?? 0);
+        return new JobContext(job, facts, data.DataHash, data.Summary, data.Train, data.Test);
+    }
+
+    /// <summary>For a process that reads no data: what it must know came with the job.</summary>
+    public static JobContext WithoutData(Job job, DataFacts facts) => new(job, facts, "", "", null, null);
+
+    public ServerSetup ServerSetup() => new(
+        Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
+
+    public WorkerSetup WorkerSetup(int threads) => new(
+        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads);
+
+    public TrainingPlan Plan(string jobText, long firstVersion, TimeSpan joinTimeout) => new()
+    {
+        JobText = jobText,
+        JobHash = Job.Hash,
+        DataHash = DataHash,
+        Data = Facts,
+        NumericsRevision = NumericsRevision.Current,
+        Shards = Job.Batch.Shards,
+        StepsPerEpoch = StepsPerEpoch,
+        TotalSteps = TotalSteps,
+        Evaluates = Facts.TestExamples > 0,
+        CheckpointEvery = Job.Checkpoint.Every.ToSteps(StepsPerEpoch),
+        Workers = Job.Cluster.Workers,
+        Servers = Job.Cluster.Servers,
+        MostPartitions = BucketPlan.MostPartitions(Model.Layout),
+        BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
+        FirstVersion = firstVersion,
+        FailureTimeout = Job.Cluster.FailureTimeout,
+        JoinTimeout = joinTimeout,
+    };
+
+    private UpdateRule UpdateRule() => new(
+        Job.Optimizer.Create(), Job.Optimizer.StateVectors,
+        step => Job.Schedule.LearningRate(Job.Optimizer.LearningRate, step + 1, TotalSteps));
+
+    private static string HashOf(IDataset train, IDataset? test) => test is null ? train.ContentHash : $"{train.ContentHash}{test.ContentHash}";
+
+    private static string Summary(IDataset train, IDataset? test) =>
+        $"arrays: {train.Count:N0} training and {test?.Count ?? 0:N0} test examples of {train.FeatureCount} features, {train.Target}";
+}

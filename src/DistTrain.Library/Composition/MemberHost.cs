@@ -1,0 +1,129 @@
+using DistTrain.Cluster.Hosting;
+using DistTrain.Core;
+using DistTrain.Core.Actors;
+using DistTrain.Core.Messages;
+using DistTrain.Kernels;
+
+namespace DistTrain.Composition;
+
+/// <summary>What a member becomes once it has the job: its actor, and the hash of the data that it read.</summary>
+/// <param name="JobHash">The job as this member understood it.</param>
+/// <param name="DataHash">Its data; empty for servers.</param>
+/// <param name="Actor">The worker or parameter server.</param>
+/// <param name="Options">How it is hosted.</param>
+/// <param name="Attach">Told the actor's address, before the handshake goes on.</param>
+/// <param name="LeaveAsync">Called when the member ends.</param>
+internal sealed record MemberPart(
+    string JobHash, string DataHash, IActor Actor, ActorOptions Options, Action<IActorRef> Attach, Func<Task> LeaveAsync);
+
+/// <summary>
+/// A member's side of the conversation with the coordinator: the handshake, heartbeats from a thread of their own, and
+/// the end. Everything else goes to the actor.
+/// </summary>
+internal sealed class MemberHost : IAsyncDisposable
+{
+    private readonly MemberRole _role;
+    private readonly string _endpoint;
+    private readonly Func<JobOffer, ICoordinatorLink, MemberPart> _build;
+    private readonly Action<string> _log;
+    private readonly ActorHost _actors;
+    private readonly TaskCompletionSource<ExitCode> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<ICoordinatorLink> _link = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ManualResetEventSlim _stopHeartbeats = new();
+    private MemberPart? _part;
+    private IActorRef? _actor;
+
+    public MemberHost(MemberRole role, ulong incarnation, string endpoint, Func<JobOffer, ICoordinatorLink, MemberPart> build, Action<string> log)
+    {
+        (_role, Incarnation, _endpoint, _build, _log) = (role, incarnation, endpoint, build, log);
+        _actors = new ActorHost(TimeProvider.System, log);
+        _ = EndOnFailureAsync();
+    }
+
+    /// <summary>Random for this life of the member.</summary>
+    public ulong Incarnation { get; }
+
+    /// <summary>Completes with the exit code when the coordinator stops this member; fails when it is refused or breaks.</summary>
+    public Task<ExitCode> Ended => _ended.Task;
+
+    /// <summary>The link is open: begins the handshake.</summary>
+    public void Begin(ICoordinatorLink link)
+    {
+        _link.TrySetResult(link);
+        link.Send(new JoinRequest(
+            _role, Environment.MachineName, Environment.ProcessId, Incarnation, Protocol.Version, NumericsRevision.Current, _endpoint));
+    }
+
+    /// <summary>Takes the coordinator's messages, one at a time.</summary>
+    public async ValueTask ReceiveAsync(CoordinatorMessage message)
+    {
+        switch (message)
+        {
+            case JobOffer offer:
+                await TakeJobAsync(offer);
+                break;
+            case Welcome welcome:
+                _log($"joined as {_role.ToString().ToLowerInvariant()} {welcome.Member}");
+                StartHeartbeats(await _link.Task, welcome.FailureTimeout);
+                break;
+            case Refused refused:
+                _ended.TrySetException(new DistTrainException(refused.Exit, refused.Reason));
+                break;
+            case Stop stop:
+                _log($"stopping: {stop.Reason}");
+                _ended.TrySetResult(stop.Exit);
+                break;
+            default:
+                if (_actor is { } actor) await actor.TellAsync(message);
+                break;
+        }
+    }
+
+    /// <summary>The link is gone without a word.</summary>
+    public void LinkLost(string cause) =>
+        _ended.TrySetException(new DistTrainException(ExitCode.ClusterLost, $"lost the coordinator: {cause}"));
+
+    public async ValueTask DisposeAsync()
+    {
+        _stopHeartbeats.Set();
+        await _actors.DisposeAsync();
+        if (_part is { } part) await part.LeaveAsync();
+    }
+
+    private async Task TakeJobAsync(JobOffer offer)
+    {
+        ICoordinatorLink link = await _link.Task;
+        try
+        {
+            // Off the link's thread: reading a large data set takes its time.
+            _part = await Task.Run(() => _build(offer, link));
+            _actor = _actors.Spawn(_role.ToString().ToLowerInvariant(), () => _part.Actor, _part.Options);
+            _part.Attach(_actor);
+            link.Send(new JoinReady(_part.JobHash, _part.DataHash));
+        }
+        catch (DistTrainException e)
+        {
+            link.Send(new Failed(e.Message, e.ExitCode));
+            _ended.TrySetException(e);
+        }
+    }
+
+    private async Task EndOnFailureAsync()
+    {
+        ActorFailure failure = await _actors.Failure;
+        var known = failure.Cause as DistTrainException;
+        string cause = known?.Message ?? $"internal error in {failure.Path} at {failure.Message}: {failure.Cause.GetType().Name}: {failure.Cause.Message}";
+        (await _link.Task).Send(new Failed(cause, known?.ExitCode ?? ExitCode.Internal));
+        _ended.TrySetException(known ?? new InvalidOperationException(cause, failure.Cause));
+    }
+
+    private void StartHeartbeats(ICoordinatorLink link, TimeSpan failureTimeout)
+    {
+        TimeSpan period = failureTimeout / 6;
+        new Thread(() =>
+        {
+            while (!_stopHeartbeats.Wait(period)) link.Send(new Heartbeat());
+        })
+        { IsBackground = true, Name = "heartbeat" }.Start();
+    }
+}

@@ -1,0 +1,93 @@
+using DistTrain.Core;
+using DistTrain.Kernels;
+using DistTrain.Training.Checkpoints;
+
+namespace DistTrain.Composition;
+
+/// <summary>The run's directory: what a job resumes from and where it saves.</summary>
+internal sealed class RunFiles
+{
+    private readonly JobContext _context;
+    private readonly CheckpointStore? _store;
+
+    private RunFiles(JobContext context, CheckpointStore? store) => (_context, _store) = (context, store);
+
+    /// <summary>What the job resumes from; null for a new start.</summary>
+    public ModelSnapshot? Resume { get; private init; }
+
+    /// <summary>Its directory.</summary>
+    public string? ResumedFrom { get; private init; }
+
+    /// <summary>The version to begin with.</summary>
+    public long FirstVersion => Resume?.Version ?? 0;
+
+    /// <summary>Opens the run's directory. With <paramref name="resume"/>, reads and verifies the newest good checkpoint,
+    /// which must be of this job, this data and these kernels.</summary>
+    public static RunFiles Open(JobContext context, bool resume, bool save, ITrainingObserver observer)
+    {
+        CheckpointStore? store = save ? new CheckpointStore(context.Job.RunDirectory, context.Job.Checkpoint.Keep, TimeProvider.System, observer.Warn) : null;
+        if (!resume)
+        {
+            if (store?.Checkpoints() is [.., var last])
+            {
+                throw new DistTrainException(
+                    ExitCode.BadUsage,
+                    $"{store.Directory} holds checkpoints of an earlier run, up to step {last.Version}: go on from it with --resume, or begin anew elsewhere with --set checkpoint.path=DIR (or remove it)");
+            }
+
+            return new RunFiles(context, store);
+        }
+
+        using LoadedCheckpoint checkpoint = store?.Latest()
+            ?? throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint to resume from in {context.Job.RunDirectory}");
+        Check(context, checkpoint, observer);
+        var snapshot = new ModelSnapshot(context.Model.Layout, context.Job.Optimizer.StateVectors, checkpoint.Manifest.Version);
+        foreach (string vector in snapshot.VectorNames) checkpoint.Read(vector, 0, snapshot.Find(vector)!.Span);
+        return new RunFiles(context, store) { Resume = snapshot, ResumedFrom = checkpoint.Path };
+    }
+
+    /// <summary>Writes a checkpoint and returns its directory; null when the run keeps its weights in memory only.</summary>
+    public string? Save(ModelSnapshot snapshot)
+    {
+        if (_store is null) return null;
+        // A job that resumes at its end finds its last checkpoint there already.
+        if (snapshot.Version == FirstVersion && ResumedFrom is not null) return ResumedFrom;
+        using CheckpointDraft draft = _store.Begin(snapshot.Version, snapshot.Layout, _context.Job.Optimizer.StateVectors);
+        foreach (string vector in snapshot.VectorNames) draft.Write(vector, 0, snapshot.Find(vector)!.Span);
+        return draft.Complete(Manifest(snapshot));
+    }
+
+    private static void Check(JobContext context, LoadedCheckpoint checkpoint, ITrainingObserver observer)
+    {
+        CheckpointManifest manifest = checkpoint.Manifest;
+        ModelComparison.RequireSameModel(checkpoint.Path, manifest, context.Model.Layout.Tensors.Select(t => (t.Name, t.Shape)));
+        if (manifest.JobHash != context.Job.Hash)
+        {
+            throw new DistTrainException(ExitCode.BadData, $"checkpoint {checkpoint.Path} is of another job (hash {manifest.JobHash[..12]}…, this one {context.Job.Hash[..12]}…): seed, data, model, loss, optimizer, schedule or batch differ");
+        }
+
+        if (manifest.DataHash != context.DataHash)
+        {
+            throw new DistTrainException(ExitCode.BadData, $"checkpoint {checkpoint.Path} was trained on other data (hash {manifest.DataHash[..12]}…, here {context.DataHash[..12]}…)");
+        }
+
+        if (manifest.NumericsRevision != NumericsRevision.Current)
+        {
+            observer.Warn($"checkpoint {checkpoint.Path} is of numerics revision {manifest.NumericsRevision}, this build's is {NumericsRevision.Current}: the bits may differ from an unbroken run's");
+        }
+    }
+
+    private CheckpointManifest Manifest(ModelSnapshot snapshot) => new()
+    {
+        JobName = _context.Job.Name,
+        JobHash = _context.Job.Hash,
+        DataHash = _context.DataHash,
+        NumericsRevision = NumericsRevision.Current,
+        Seed = _context.Job.Seed,
+        Version = snapshot.Version,
+        Epoch = snapshot.Version / _context.StepsPerEpoch,
+        EpochPosition = snapshot.Version % _context.StepsPerEpoch * _context.Job.Batch.Size,
+        Optimizer = _context.Job.Optimizer.Name,
+        Job = _context.Job.Arrays is null ? _context.Job.ToYaml() : "",
+    };
+}

@@ -1,0 +1,132 @@
+using DistTrain.Core;
+using DistTrain.Core.Sharding;
+using DistTrain.Kernels;
+using DistTrain.Training.Coordinator;
+
+namespace DistTrain.Composition;
+
+/// <summary>Turns the coordinator's events into what a user sees and into the closing figures.</summary>
+internal sealed class RunMetrics(JobContext context, long firstVersion, string? resumedFrom, string channel, ITrainingObserver observer, TimeProvider time) : ICoordinatorEvents
+{
+    // Steps at the start that JIT and caches make slow: not counted as steady state.
+    private const int WarmUpSteps = 10;
+
+    private readonly TaskCompletionSource<Outcome> _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly List<double> _stepSeconds = [];
+    private readonly List<Failure> _failures = [];
+    private readonly List<(int Failure, long Since)> _recovering = [];
+    private readonly long _began = time.GetTimestamp();
+    private SegmentStats _epoch;
+    private SegmentStats _lastEpoch;
+    private SegmentStats? _test;
+    private long _examples;
+    private long _steadyExamples;
+    private double _rate;
+    private long _lastCommit;
+    private bool _gap = true;
+    private string? _checkpoint;
+
+    public Task<Outcome> Completion => _finished.Task;
+
+    public void Waiting(string message) => observer.Waiting(message);
+
+    public void Started(int workers, int servers)
+    {
+        var model = context.Model;
+        observer.Started(new TrainingStarted(
+            context.Job.Name, context.DataSummary,
+            $"{model.Summary.Length} layers, {model.Layout.ElementCount:N0} parameters",
+            workers, servers, context.Job.Batch.Shards, context.Job.Batch.Size, firstVersion, context.TotalSteps, context.StepsPerEpoch, resumedFrom));
+    }
+
+    public void Committed(long version, SegmentStats stats)
+    {
+        long now = time.GetTimestamp();
+        foreach ((int failure, long since) in _recovering)
+        {
+            _failures[failure] = _failures[failure] with { RecoveredMs = time.GetElapsedTime(since, now).TotalMilliseconds };
+        }
+
+        _recovering.Clear();
+        if (!_gap) Time(time.GetElapsedTime(_lastCommit, now).TotalSeconds, stats.Examples);
+        _gap = version == context.TotalSteps || version % context.StepsPerEpoch == 0;
+        _lastCommit = now;
+        _examples += stats.Examples;
+        if ((version - 1) % context.StepsPerEpoch == 0) _epoch = default;
+        _epoch = SegmentStats.Join(_epoch, stats);
+        _lastEpoch = _epoch;
+        long left = context.TotalSteps - version;
+        TimeSpan? timeLeft = _rate > 0 ? TimeSpan.FromSeconds(left * (double)context.Job.Batch.Size / _rate) : null;
+        observer.Step(new StepReport(version, (int)((version - 1) / context.StepsPerEpoch), stats.MeanLoss, stats.Examples, _rate, timeLeft));
+    }
+
+    public void Evaluated(long version, SegmentStats stats)
+    {
+        _test = stats;
+        observer.Evaluated(new EvaluationReport(
+            version, (int)((version + context.StepsPerEpoch - 1) / context.StepsPerEpoch),
+            _lastEpoch.WeightSum > 0 ? _lastEpoch.MeanLoss : null, stats.MeanLoss, context.Model.HasAccuracy ? stats.Accuracy : null));
+    }
+
+    public void Saved(long version, string path)
+    {
+        _checkpoint = path;
+        observer.Saved(version, path);
+    }
+
+    public void Joined(Member member) => observer.Membership($"{member} joined", trouble: false);
+
+    public void Lost(Member member, string cause, long version)
+    {
+        _recovering.Add((_failures.Count, time.GetTimestamp()));
+        _failures.Add(new Failure($"{(member.Role == MemberRole.Worker ? "worker" : "server")} {member.Id}", member.Host, member.Pid, version, cause, null));
+        observer.Membership($"{member} was lost at step {version}: {cause}", trouble: true);
+    }
+
+    public void Warn(string message) => observer.Warn(message);
+
+    public void Finished(Outcome outcome) => _finished.TrySetResult(outcome);
+
+    public TrainResult Result(Outcome outcome, string? weightsSha256) => new()
+    {
+        Name = context.Job.Name,
+        Steps = outcome.Version,
+        Epochs = (double)outcome.Version / context.StepsPerEpoch,
+        TrainExamples = context.Facts.TrainExamples,
+        Examples = _examples,
+        TrainLoss = Number(_lastEpoch.MeanLoss),
+        TestLoss = _test is { } test ? Number(test.MeanLoss) : null,
+        TestAccuracy = _test is { } labelled && context.Model.HasAccuracy ? Number(labelled.Accuracy) : null,
+        WeightsSha256 = weightsSha256,
+        SamplesPerSecond = _stepSeconds.Count > 0 ? Number(_steadyExamples / _stepSeconds.Sum()) : null,
+        StepMsMedian = _stepSeconds.Count > 0 ? 1000 * Median(_stepSeconds) : null,
+        WallSeconds = time.GetElapsedTime(_began).TotalSeconds,
+        Workers = outcome.Workers,
+        Servers = outcome.Partitions,
+        Shards = context.Job.Batch.Shards,
+        Channel = channel,
+        Failures = _failures,
+        Checkpoint = _checkpoint,
+        NumericsRevision = NumericsRevision.Current,
+        ExitCode = (int)outcome.Exit,
+        Error = outcome.Reason,
+    };
+
+    private void Time(double seconds, long examples)
+    {
+        double rate = examples / Math.Max(seconds, 1e-9);
+        _rate = _rate == 0 ? rate : _rate + (0.05 * (rate - _rate));
+        if (_examples / Math.Max(1, context.Job.Batch.Size) < WarmUpSteps) return;
+        _stepSeconds.Add(seconds);
+        _steadyExamples += examples;
+    }
+
+    private static double? Number(double value) => double.IsFinite(value) ? value : null;
+
+    private static double Median(List<double> values)
+    {
+        List<double> sorted = [.. values.Order()];
+        int middle = sorted.Count / 2;
+        return sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+    }
+}

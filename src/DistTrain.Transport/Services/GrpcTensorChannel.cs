@@ -1,0 +1,140 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using DistTrain.Core;
+using DistTrain.Core.Channels;
+using DistTrain.Transport.Grpc;
+using Wire = DistTrain.Transport.Proto.V1;
+
+namespace DistTrain.Transport.Services;
+
+/// <summary>
+/// The channel between hosts: gradients as a client stream, weights as a server stream, payloads straight between
+/// native memory and the socket.
+/// </summary>
+/// <param name="connect">Makes the client for an endpoint; kept for later connections to it.</param>
+public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : IChannel
+{
+    private readonly ConcurrentDictionary<string, IGrpcInvoker> _invokers = new(StringComparer.Ordinal);
+
+    /// <inheritdoc/>
+    public string Name => "grpc";
+
+    /// <inheritdoc/>
+    public async Task<IServerConnection> ConnectAsync(ServerAddress server, long term, ulong incarnation, IWeightsSink sink, CancellationToken cancellation)
+    {
+        var connection = new Connection(_invokers.GetOrAdd(server.Endpoint, connect), term, incarnation, sink);
+        try
+        {
+            await connection.OpenAsync(cancellation);
+            return connection;
+        }
+        catch (GrpcException e)
+        {
+            await connection.DisposeAsync();
+            throw new DistTrainException(ExitCode.ClusterLost, $"server {server.Member} at {server.Endpoint}: {ServiceMethods.Describe(e)}", e);
+        }
+    }
+
+    private sealed class Connection : IServerConnection, IPayloadSink<Wire.Weights>
+    {
+        private readonly Channel<(SegmentHeader Header, NativeSpan Payload)> _segments =
+            Channel.CreateUnbounded<(SegmentHeader, NativeSpan)>(new UnboundedChannelOptions { SingleReader = true });
+
+        private readonly TaskCompletionSource<string?> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly IGrpcCall<Wire.SubscribeRequest, Wire.Weights> _weights;
+        private readonly IGrpcCall<Wire.Segment, Wire.PushReply> _push;
+        private readonly IWeightsSink _sink;
+        private Task _pumps = Task.CompletedTask;
+        private bool _closing;
+
+        public Connection(IGrpcInvoker invoker, long term, ulong incarnation, IWeightsSink sink)
+        {
+            _sink = sink;
+            _weights = invoker.Send(ServiceMethods.Subscribe, new() { Term = term, Incarnation = incarnation });
+            _push = invoker.Open(ServiceMethods.Push);
+        }
+
+        public Task<string?> Lost => _lost.Task;
+
+        // The headers come once the server has accepted the subscription, so a refusal is this connection's failure.
+        public async Task OpenAsync(CancellationToken cancellation)
+        {
+            await _weights.GetHeadersAsync().WaitAsync(cancellation);
+            _pumps = Task.WhenAll(Task.Run(PushAsync, CancellationToken.None), Task.Run(PullAsync, CancellationToken.None));
+        }
+
+        public void Push(in SegmentHeader header, NativeSpan payload) => _segments.Writer.TryWrite((header, payload));
+
+        public async ValueTask DisposeAsync()
+        {
+            Volatile.Write(ref _closing, true);
+            _segments.Writer.TryComplete();
+            _weights.Cancel();
+            _push.Cancel();
+            await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            _weights.Dispose();
+            _push.Dispose();
+            _lost.TrySetResult(null);
+        }
+
+        public async ValueTask<PayloadTarget> BeginAsync(Wire.Weights header, int length, CancellationToken cancellation)
+        {
+            NativeSpan place = await _sink.BeginAsync(WireMessages.FromWire(header), cancellation);
+            if (place.Address == 0) return PayloadTarget.Drop;
+            if (length != place.Length * sizeof(float))
+            {
+                throw new GrpcException(GrpcStatusCode.InvalidArgument, $"bucket {header.Bucket} came with {length} bytes, expected {place.Length * sizeof(float)}");
+            }
+
+            return new PayloadTarget(new NativeBytes(place.Address, length));
+        }
+
+        public ValueTask CompleteAsync(Wire.Weights header, CancellationToken cancellation)
+        {
+            _sink.Complete(WireMessages.FromWire(header));
+            return ValueTask.CompletedTask;
+        }
+
+        public void Abort(Wire.Weights header) => _sink.Abort(WireMessages.FromWire(header));
+
+        private async Task PushAsync()
+        {
+            try
+            {
+                await foreach ((SegmentHeader header, NativeSpan payload) in _segments.Reader.ReadAllAsync())
+                {
+                    Wire.Segment segment = WireMessages.ToWire(header);
+                    if (payload.Length == 0) await _push.Requests.WriteAsync(segment);
+                    else await _push.Requests.WriteAsync(segment, new NativeBytes(payload.Address, payload.Length * sizeof(float)));
+                }
+
+                _push.CompleteRequests();
+            }
+            catch (Exception e) when (e is GrpcException or OperationCanceledException or ObjectDisposedException)
+            {
+                Lose(e);
+            }
+        }
+
+        private async Task PullAsync()
+        {
+            try
+            {
+                while (await _weights.Responses.ReadAsync(this))
+                {
+                }
+
+                Lose(new GrpcException(GrpcStatusCode.Unavailable, "the server has stopped"));
+            }
+            catch (Exception e) when (e is GrpcException or OperationCanceledException or ObjectDisposedException)
+            {
+                Lose(e);
+            }
+        }
+
+        private void Lose(Exception cause)
+        {
+            if (!Volatile.Read(ref _closing)) _lost.TrySetResult(ServiceMethods.Describe(cause));
+        }
+    }
+}

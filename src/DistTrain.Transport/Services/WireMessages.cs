@@ -1,0 +1,166 @@
+using System.Collections.Immutable;
+using DistTrain.Core;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Sharding;
+using Google.Protobuf;
+using Msg = DistTrain.Core.Messages;
+using Wire = DistTrain.Transport.Proto.V1;
+
+namespace DistTrain.Transport.Services;
+
+/// <summary>Translates between the messages of the cluster and those of <c>proto/disttrain/v1</c>.</summary>
+internal static class WireMessages
+{
+    public static Wire.MemberMessage ToWire(Msg.MemberMessage message) => message switch
+    {
+        Msg.JoinRequest m => new()
+        {
+            JoinRequest = new()
+            {
+                Role = m.Role == MemberRole.Worker ? Wire.Role.Worker : Wire.Role.Server,
+                Host = m.Host,
+                Pid = m.Pid,
+                Incarnation = m.Incarnation,
+                ProtocolVersion = m.ProtocolVersion,
+                NumericsRevision = m.NumericsRevision,
+                Endpoint = m.Endpoint,
+            },
+        },
+        Msg.JoinReady m => new() { JoinReady = new() { JobHash = m.JobHash, DataHash = m.DataHash } },
+        Msg.Heartbeat => new() { Heartbeat = new() },
+        Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span) } },
+        Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
+        Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
+        Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats) } },
+        Msg.EvaluationReduced m => new() { EvaluationReduced = new() { Term = m.Term, Version = m.Version, Stats = ToWire(m.Stats) } },
+        Msg.Leaving m => new() { Leaving = new() { Reason = m.Reason } },
+        Msg.Failed m => new() { Failed = new() { Cause = m.Cause, ExitCode = (int)m.Exit } },
+        _ => throw new ArgumentException($"{message.GetType().Name} has no form on the wire", nameof(message)),
+    };
+
+    /// <summary>Null for a message of a kind that this build doesn't know: newer members may send more.</summary>
+    public static Msg.MemberMessage? FromWire(Wire.MemberMessage message) => message.BodyCase switch
+    {
+        Wire.MemberMessage.BodyOneofCase.JoinRequest => FromWire(message.JoinRequest),
+        Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(message.JoinReady.JobHash, message.JoinReady.DataHash),
+        Wire.MemberMessage.BodyOneofCase.Heartbeat => new Msg.Heartbeat(),
+        Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory),
+        Wire.MemberMessage.BodyOneofCase.TermRefused => new Msg.TermRefused(message.TermRefused.Term, message.TermRefused.HighestTerm),
+        Wire.MemberMessage.BodyOneofCase.PartitionReady => new Msg.PartitionReady(message.PartitionReady.Term, message.PartitionReady.Partition, message.PartitionReady.Version),
+        Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats)),
+        Wire.MemberMessage.BodyOneofCase.EvaluationReduced => new Msg.EvaluationReduced(message.EvaluationReduced.Term, message.EvaluationReduced.Version, FromWire(message.EvaluationReduced.Stats)),
+        Wire.MemberMessage.BodyOneofCase.Leaving => new Msg.Leaving(message.Leaving.Reason),
+        Wire.MemberMessage.BodyOneofCase.Failed => new Msg.Failed(message.Failed.Cause, (ExitCode)message.Failed.ExitCode),
+        _ => null,
+    };
+
+    public static Wire.CoordinatorMessage ToWire(Msg.CoordinatorMessage message) => message switch
+    {
+        Msg.JobOffer m => new() { JobOffer = new() { Job = m.Job, JobHash = m.JobHash, DataHash = m.DataHash, Data = ToWire(m.Data) } },
+        Msg.Welcome m => new() { Welcome = new() { Member = m.Member.Value, Term = m.Term, FailureTimeoutMs = (long)m.FailureTimeout.TotalMilliseconds } },
+        Msg.Refused m => new() { Refused = new() { Reason = m.Reason, ExitCode = (int)m.Exit } },
+        Msg.AcceptTerm m => new() { AcceptTerm = new() { Term = m.Term } },
+        Msg.OwnPartition m => new()
+        {
+            OwnPartition = new() { Term = m.Term, Partition = m.Partition, Partitions = m.Partitions, BucketLength = m.BucketLength, Version = m.Version },
+        },
+        Msg.Topology m => new() { Topology = ToWire(m) },
+        Msg.Assignment m => new() { Assignment = new() { Term = m.Term, Shards = { m.Shards } } },
+        Msg.Clock m => new()
+        {
+            Clock = new()
+            {
+                Term = m.Term,
+                CommittedVersion = m.CommittedVersion,
+                GrantedUntil = m.GrantedUntil,
+                Checkpoints = { m.Checkpoints },
+                Record = ByteString.CopyFrom(m.Record.Span),
+            },
+        },
+        Msg.Evaluate m => new() { Evaluate = new() { Term = m.Term, Version = m.Version, Shards = { m.Shards } } },
+        Msg.Stop m => new() { Stop = new() { Reason = m.Reason, ExitCode = (int)m.Exit } },
+        _ => throw new ArgumentException($"{message.GetType().Name} has no form on the wire", nameof(message)),
+    };
+
+    /// <summary>Null for a message of a kind that this build doesn't know.</summary>
+    public static Msg.CoordinatorMessage? FromWire(Wire.CoordinatorMessage message) => message.BodyCase switch
+    {
+        Wire.CoordinatorMessage.BodyOneofCase.JobOffer => new Msg.JobOffer(
+            message.JobOffer.Job, message.JobOffer.JobHash, message.JobOffer.DataHash, FromWire(message.JobOffer.Data ?? new())),
+        Wire.CoordinatorMessage.BodyOneofCase.Welcome => new Msg.Welcome(
+            new MemberId(message.Welcome.Member), message.Welcome.Term, TimeSpan.FromMilliseconds(message.Welcome.FailureTimeoutMs)),
+        Wire.CoordinatorMessage.BodyOneofCase.Refused => new Msg.Refused(message.Refused.Reason, (ExitCode)message.Refused.ExitCode),
+        Wire.CoordinatorMessage.BodyOneofCase.AcceptTerm => new Msg.AcceptTerm(message.AcceptTerm.Term),
+        Wire.CoordinatorMessage.BodyOneofCase.OwnPartition => new Msg.OwnPartition(
+            message.OwnPartition.Term, message.OwnPartition.Partition, message.OwnPartition.Partitions, message.OwnPartition.BucketLength, message.OwnPartition.Version),
+        Wire.CoordinatorMessage.BodyOneofCase.Topology => FromWire(message.Topology),
+        Wire.CoordinatorMessage.BodyOneofCase.Assignment => new Msg.Assignment(message.Assignment.Term, [.. message.Assignment.Shards]),
+        Wire.CoordinatorMessage.BodyOneofCase.Clock => new Msg.Clock(
+            message.Clock.Term, message.Clock.CommittedVersion, message.Clock.GrantedUntil, [.. message.Clock.Checkpoints], message.Clock.Record.Memory),
+        Wire.CoordinatorMessage.BodyOneofCase.Evaluate => new Msg.Evaluate(message.Evaluate.Term, message.Evaluate.Version, [.. message.Evaluate.Shards]),
+        Wire.CoordinatorMessage.BodyOneofCase.Stop => new Msg.Stop(message.Stop.Reason, (ExitCode)message.Stop.ExitCode),
+        _ => null,
+    };
+
+    public static Wire.Segment ToWire(in SegmentHeader header) => new()
+    {
+        Kind = header.Kind == SegmentKind.Gradient ? Wire.SegmentKind.Gradient : Wire.SegmentKind.Evaluation,
+        Term = header.Term,
+        Incarnation = header.Incarnation,
+        Step = header.Step,
+        Bucket = header.Bucket,
+        Shards = new() { Lo = header.Shards.Lo, Hi = header.Shards.Hi },
+        Stats = ToWire(header.Stats),
+    };
+
+    public static SegmentHeader FromWire(Wire.Segment segment) => new(
+        segment.Kind == Wire.SegmentKind.Evaluation ? SegmentKind.Evaluation : SegmentKind.Gradient,
+        segment.Term, segment.Incarnation, segment.Step, segment.Bucket,
+        new ShardRange(segment.Shards?.Lo ?? 0, segment.Shards?.Hi ?? 0), FromWire(segment.Stats));
+
+    public static WeightsHeader FromWire(Wire.Weights weights) => new(weights.Term, weights.Version, weights.Bucket);
+
+    public static Wire.CheckpointPiece ToWire(CheckpointPieceHeader header) => new()
+    {
+        Term = header.Term,
+        Version = header.Version,
+        Partition = header.Partition,
+        Vector = header.Vector,
+        Offset = header.Offset,
+    };
+
+    public static CheckpointPieceHeader FromWire(Wire.CheckpointPiece piece) => new(piece.Term, piece.Version, piece.Partition, piece.Vector, piece.Offset);
+
+    private static Wire.SegmentStats ToWire(SegmentStats stats) =>
+        new() { LossSum = stats.LossSum, WeightSum = stats.WeightSum, Correct = stats.Correct, Examples = stats.Examples };
+
+    private static SegmentStats FromWire(Wire.SegmentStats? stats) =>
+        stats is null ? default : new(stats.LossSum, stats.WeightSum, stats.Correct, stats.Examples);
+
+    private static Msg.JoinRequest FromWire(Wire.JoinRequest request) => new(
+        request.Role == Wire.Role.Server ? MemberRole.Server : MemberRole.Worker,
+        request.Host, request.Pid, request.Incarnation, request.ProtocolVersion, request.NumericsRevision, request.Endpoint);
+
+    private static Wire.DataFacts ToWire(Msg.DataFacts facts) => new()
+    {
+        InputShape = { facts.InputShape },
+        Classes = facts.Classes,
+        TargetWidth = facts.TargetWidth,
+        TrainExamples = facts.TrainExamples,
+        TestExamples = facts.TestExamples,
+    };
+
+    private static Msg.DataFacts FromWire(Wire.DataFacts facts) =>
+        new([.. facts.InputShape], facts.Classes, facts.TargetWidth, facts.TrainExamples, facts.TestExamples);
+
+    private static Wire.Topology ToWire(Msg.Topology topology) => new()
+    {
+        Term = topology.Term,
+        BucketLength = topology.BucketLength,
+        Servers = { topology.Servers.Select(s => new Wire.ServerAddress { Partition = s.Partition, Member = s.Member.Value, Endpoint = s.Endpoint }) },
+    };
+
+    private static Msg.Topology FromWire(Wire.Topology topology) => new(
+        topology.Term, topology.BucketLength,
+        topology.Servers.Select(s => new ServerAddress(s.Partition, new MemberId(s.Member), s.Endpoint)).ToImmutableArray());
+}
