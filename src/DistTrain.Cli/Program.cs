@@ -1,1 +1,1 @@
-Console.WriteLine("");
+return await DistTrain.Cli.App.RunAsync(args, DistTrain.Cli.CliContext.OfThisProcess());

@@ -1,0 +1,72 @@
+using System.CommandLine;
+using System.Globalization;
+using DistTrain.Core;
+using DistTrain.Jobs;
+
+namespace DistTrain.Cli.Options;
+
+/// <summary>The job and what the command line changes in it.</summary>
+internal sealed class JobOptions
+{
+    private readonly bool _required;
+
+    public JobOptions(Command command, bool required)
+    {
+        _required = required;
+        Path = new Argument<string?>("JOB")
+        {
+            Description = required ? "The job file (YAML)." : "The job file (YAML); without one, the embedded digits job.",
+            Arity = required ? ArgumentArity.ExactlyOne : ArgumentArity.ZeroOrOne,
+        };
+        command.Add(Path);
+        command.Add(Workers);
+        command.Add(Servers);
+        command.Add(Set);
+    }
+
+    public Argument<string?> Path { get; }
+
+    public Option<int?> Workers { get; } = Number("--workers", "N", "Worker processes; short for --set cluster.workers=N.");
+
+    public Option<int?> Servers { get; } = Number("--servers", "K", "Parameter servers; short for --set cluster.servers=K.");
+
+    public Option<string[]> Set { get; } = new("--set")
+    {
+        Description = "Changes a value of the job, such as --set training.epochs=5; may come several times, the last wins.",
+        HelpName = "key=value",
+        Arity = ArgumentArity.OneOrMore,
+        AllowMultipleArgumentsPerToken = false,
+    };
+
+    /// <summary>A count of at least 1.</summary>
+    public static Option<int?> Number(string name, string help, string description)
+    {
+        var option = new Option<int?>(name) { Description = description, HelpName = help };
+        option.CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value is >= 1 and <= 4096) return value;
+            result.AddError($"{name} {text}: expected a whole number from 1 to 4096");
+            return null;
+        };
+        return option;
+    }
+
+    /// <summary>The changes of this command line, to be handed on to another process too.</summary>
+    public List<string> Overrides(ParseResult parsed)
+    {
+        List<string> all = [.. parsed.GetValue(Set) ?? []];
+        if (parsed.GetValue(Workers) is { } workers) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.workers={workers}"));
+        if (parsed.GetValue(Servers) is { } servers) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.servers={servers}"));
+        return all;
+    }
+
+    /// <summary>Reads the job.</summary>
+    /// <exception cref="DistTrainException">There is none, or it is wrong.</exception>
+    public Job Load(ParseResult parsed, IEnumerable<string>? more = null)
+    {
+        string? path = parsed.GetValue(Path);
+        if (path is null && _required) throw new DistTrainException(ExitCode.BadUsage, "a JOB file is missing");
+        return JobReader.Load(path, Overrides(parsed).Concat(more ?? []));
+    }
+}

@@ -1,0 +1,89 @@
+using DistTrain.Core;
+using DistTrain.Jobs;
+
+namespace DistTrain.Cli.Progress;
+
+/// <summary>Shows a run: a live bar on a terminal, plain lines elsewhere, and the closing table.</summary>
+internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
+{
+    private readonly object _gate = new();
+    private readonly IDisplay _display;
+    private readonly TextWriter _error;
+    private readonly bool _showListening;
+    private bool _finished;
+
+    public ConsoleObserver(IDisplay display, TextWriter error, bool showListening) =>
+        (_display, _error, _showListening) = (display, error, showListening);
+
+    /// <summary>Whether training has begun.</summary>
+    public bool HasStarted { get; private set; }
+
+    /// <summary>The observer for a process's output. Spectre.Console is loaded only where it is a terminal.</summary>
+    public static ConsoleObserver Create(CliContext context, bool showListening) =>
+        new(context.Terminal ? Live(context.Out) : new PlainDisplay(context.Out, context.Error, context.Time), context.Error, showListening);
+
+    public void Listening(string address) => Show(d =>
+    {
+        if (_showListening) d.Line($"listening on {address}");
+    });
+
+    public void Waiting(string message) => Show(d => d.Waiting(message));
+
+    public void Started(TrainingStarted info) => Show(d =>
+    {
+        HasStarted = true;
+        d.Line($"{info.Job}: {info.Data}");
+        d.Line($"{info.Model}; mini-batches of {Figures.Count(info.BatchSize)} in {Figures.Plural(info.Shards, "shard")}; {Figures.Plural(info.Workers, "worker")}, {Figures.Plural(info.Servers, "parameter server")}");
+        if (info.Resumed is { } from) d.Line($"going on after step {info.FirstStep} from {from}");
+        d.Begin(info);
+    });
+
+    public void Step(StepReport report) => Show(d => d.Step(report));
+
+    public void Evaluated(EvaluationReport report) => Show(d => d.Evaluated(report));
+
+    public void Saved(long version, string path) => Show(_ => { });
+
+    public void Membership(string message, bool trouble) => Show(d =>
+    {
+        // In a local run it goes without saying that everyone comes.
+        if (trouble) d.Trouble(message);
+        else if (_showListening) d.Line(message);
+    });
+
+    public void Warn(string message) => Trouble(message);
+
+    /// <summary>Shows a line.</summary>
+    public void Note(string text) => Show(d => d.Line(text));
+
+    /// <summary>Shows a line that should be noticed.</summary>
+    public void Trouble(string text) => Show(d => d.Trouble(text));
+
+    /// <summary>The closing words: table, where the model is, what to do with it; or what went wrong, on stderr.</summary>
+    public void Finish(TrainResult result, Job job, UsageHint hint) => Show(d =>
+    {
+        _finished = true;
+        d.End();
+        if (result.ExitCode == (int)ExitCode.Done) d.Table($"{(result.Name.Length > 0 ? result.Name : job.Name)}: trained", ClosingTable.Rows(result));
+        if (result.Error is { } error) _error.WriteLine($"disttrain: {error}");
+        foreach (string line in hint.Lines(result, job)) d.Line(line);
+    });
+
+    public void Dispose()
+    {
+        lock (_gate) _display.Dispose();
+    }
+
+    // Lines from the launcher come on a thread of their own, beside the coordinator's calls.
+    private void Show(Action<IDisplay> action)
+    {
+        lock (_gate)
+        {
+            if (!_finished) action(_display);
+        }
+    }
+
+    // A method of its own: the runtime loads Spectre.Console when it compiles the caller of it.
+    [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+    private static IDisplay Live(TextWriter output) => LiveDisplay.On(output);
+}

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using DistTrain.Core;
+
+namespace DistTrain.Cli;
+
+/// <summary>Says in one line what is wrong with a command line, with the nearest right spelling.</summary>
+internal static class UsageErrors
+{
+    /// <summary>Throws the first thing that is wrong.</summary>
+    public static void Check(ParseResult parsed)
+    {
+        Command command = parsed.CommandResult.Command;
+        // An unknown option would be taken for a JOB.
+        string? before = null;
+        foreach (Token token in parsed.Tokens)
+        {
+            if (before == "--") break;
+            if (token.Type == TokenType.Argument && token.Value is ['-', _, ..]) throw UnknownOption(command, token.Value);
+            before = token.Value;
+        }
+
+        if (parsed.UnmatchedTokens is [string first, ..])
+        {
+            throw first.StartsWith('-') ? UnknownOption(command, first)
+                : command is RootCommand ? Usage($"unknown command '{first}'{NearestName.Hint(first, [.. Visible(command.Subcommands).Select(c => c.Name)])}")
+                : Usage($"{command.Name}: '{first}' is one argument too many");
+        }
+
+        if (parsed.Errors is [ParseError error, ..]) throw Usage(InContext(command, error.Message));
+        if (command is RootCommand && parsed.Action is null) throw Usage($"a command is missing; there are: {string.Join(", ", Visible(command.Subcommands).Select(c => c.Name))} (disttrain --help)");
+    }
+
+    private static DistTrainException UnknownOption(Command command, string token)
+    {
+        string name = token.Split('=')[0];
+        List<string> names = [.. command.Options.Where(o => !o.Hidden).Select(o => o.Name)];
+        string of = command is RootCommand ? "" : command.Name + ": ";
+        return Usage($"{of}unknown option '{name}'{NearestName.Hint(name, names)}");
+    }
+
+    private static IEnumerable<Command> Visible(IEnumerable<Command> commands) => commands.Where(c => !c.Hidden);
+
+    private static string InContext(Command command, string message) =>
+        command is RootCommand ? message : $"{command.Name}: {char.ToLowerInvariant(message[0])}{message[1..].TrimEnd('.')}";
+
+    private static DistTrainException Usage(string message) => new(ExitCode.BadUsage, message);
+}

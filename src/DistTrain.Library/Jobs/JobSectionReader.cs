@@ -1,0 +1,154 @@
+using System.Globalization;
+using DistTrain.Core.Config;
+using DistTrain.Data;
+using DistTrain.Nn;
+using DistTrain.Optim;
+
+namespace DistTrain.Jobs;
+
+/// <summary>Reads the sections of a job. What is allowed, and what holds without being said, stands here.</summary>
+internal static class JobSectionReader
+{
+    private const int Most = 1 << 20;
+
+    public static Job Read(ConfigNode root)
+    {
+        DataSource data = ReadData(root);
+        var job = new Job
+        {
+            Name = ReadName(root),
+            Seed = ReadSeed(root),
+            Data = data,
+            Model = Section(root, "model", ModelSpec.FromConfig) ?? throw Missing(root, "model", "a list of layers, such as [flatten, dense: 64, relu, dense: 10]"),
+            Loss = Section(root, "loss", LossSpec.FromConfig) ?? (data.Targets.Count > 0 ? Losses.SquaredError : Losses.SoftmaxCrossEntropy),
+            Optimizer = Section(root, "optimizer", OptimizerSpec.FromConfig) ?? AdamSpec.Adam,
+            Schedule = Section(root, "schedule", ScheduleSpec.FromConfig) ?? new ConstantSchedule(),
+            Batch = Section(root, "batch", ReadBatch) ?? new(),
+            Training = Section(root, "training", ReadTraining) ?? new(),
+            Cluster = Section(root, "cluster", ReadCluster) ?? new(),
+            Checkpoint = Section(root, "checkpoint", ReadCheckpoint) ?? new(),
+        };
+        root.RefuseUnknownKeys();
+        return job;
+    }
+
+    private static T? Section<T>(ConfigNode root, string key, Func<ConfigNode, T> read)
+        where T : class => root.Find(key) is { } node ? read(node) : null;
+
+    private static string ReadName(ConfigNode root)
+    {
+        if (root.Find("name") is not { } node) return "job";
+        string name = node.AsText();
+        bool plain = name.Length <= 64 && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-') && name is not ['.', ..];
+        return plain && name.Length > 0 ? name : throw node.Error($"expected a name of letters, digits, '.', '_' and '-' (it names a directory), got {node.Describe()}");
+    }
+
+    private static ulong ReadSeed(ConfigNode root)
+    {
+        if (root.Find("seed") is not { } node) return 1;
+        return node.Kind == ConfigKind.Scalar && ulong.TryParse(node.Scalar!.Replace("_", "", StringComparison.Ordinal), NumberStyles.None, CultureInfo.InvariantCulture, out ulong seed)
+            ? seed
+            : throw node.Error($"expected a whole number from 0 to {ulong.MaxValue}, got {node.Describe()}");
+    }
+
+    private static DataSource ReadData(ConfigNode root)
+    {
+        ConfigNode data = root.Find("data") ?? throw Missing(root, "data", "the examples, such as { name: digits } or { path: my.csv, label: species }");
+        if (data.Kind == ConfigKind.Scalar) return new DataSource { Name = KnownSource(data) };
+        var source = new DataSource
+        {
+            Name = data.Find("name") is { } name ? KnownSource(name) : null,
+            Path = data.Find("path")?.AsText(),
+            TestPath = data.Find("test_path")?.AsText(),
+            LabelsPath = data.Find("labels_path")?.AsText(),
+            Header = data.Find("header")?.AsFlag(),
+            Label = data.Find("label")?.AsText(),
+            Targets = Texts(data.Find("targets")),
+            Ignore = Texts(data.Find("ignore")),
+            Delimiter = data.Find("delimiter")?.AsText(),
+            Classes = (int?)data.Find("classes")?.AsInteger(1, Most),
+            Standardize = data.Flag("standardize", false),
+            Scale = data.Find("scale")?.AsNumber(),
+            TestFraction = data.Find("test_fraction")?.AsNumber(0, 0.9),
+        };
+        data.RefuseUnknownKeys();
+        return source;
+    }
+
+    private static string KnownSource(ConfigNode node)
+    {
+        string name = node.AsText();
+        return DatasetLoader.Names.Contains(name) ? name : throw node.Error($"unknown data source '{name}'{Core.NearestName.Hint(name, [.. DatasetLoader.Names])}");
+    }
+
+    private static IReadOnlyList<string> Texts(ConfigNode? node) => node switch
+    {
+        null => [],
+        { Kind: ConfigKind.Scalar } => [node.AsText()],
+        { Kind: ConfigKind.List } => [.. node.Items.Select(i => i.AsText())],
+        _ => throw node.Error($"expected a column or a list of columns, got {node.Describe()}"),
+    };
+
+    private static BatchOptions ReadBatch(ConfigNode node)
+    {
+        var fallback = new BatchOptions();
+        var batch = new BatchOptions
+        {
+            Size = (int)node.Integer("size", fallback.Size, 1, 1 << 24),
+            Shards = (int)node.Integer("shards", fallback.Shards, 1, 4096),
+        };
+        node.RefuseUnknownKeys();
+        return batch;
+    }
+
+    private static TrainingOptions ReadTraining(ConfigNode node)
+    {
+        var training = new TrainingOptions
+        {
+            Epochs = (int)node.Integer("epochs", new TrainingOptions().Epochs, 1, Most),
+            MaxSteps = node.Find("max_steps")?.AsInteger(1),
+        };
+        node.RefuseUnknownKeys();
+        return training;
+    }
+
+    private static ClusterOptions ReadCluster(ConfigNode node)
+    {
+        var fallback = new ClusterOptions();
+        TimeSpan timeout = node.Duration("failure_timeout", fallback.FailureTimeout);
+        if (timeout < TimeSpan.FromMilliseconds(100) || timeout > TimeSpan.FromHours(1)) throw node.Require("failure_timeout").Error("out of range: expected 100ms to 1h");
+        var cluster = new ClusterOptions
+        {
+            Workers = (int)node.Integer("workers", fallback.Workers, 1, 4096),
+            Servers = (int)node.Integer("servers", fallback.Servers, 1, 4096),
+            Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),
+            FailureTimeout = timeout,
+            BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 28) : null,
+        };
+        node.RefuseUnknownKeys();
+        return cluster;
+    }
+
+    private static CheckpointOptions ReadCheckpoint(ConfigNode node)
+    {
+        var fallback = new CheckpointOptions();
+        var checkpoint = new CheckpointOptions
+        {
+            Path = node.Find("path")?.AsText(),
+            Every = node.Find("every") is { } every ? CheckpointInterval.FromConfig(every) : fallback.Every,
+            Keep = (int)node.Integer("keep", fallback.Keep, 1, Most),
+        };
+        if (checkpoint.Path is { Length: 0 }) throw node.Require("path").Error("expected a directory, got an empty text");
+        node.RefuseUnknownKeys();
+        return checkpoint;
+    }
+
+    /// <summary>A missing key; where an unknown one is likely a slip for it, that is what is said.</summary>
+    private static Core.DistTrainException Missing(ConfigNode root, string key, string expected)
+    {
+        ConfigNode? slip = root.Entries.Where(e => Core.NearestName.Of(e.Key, [key]) is not null).Select(e => e.Value).FirstOrDefault();
+        return slip is not null
+            ? new(Core.ExitCode.BadUsage, $"{slip.Place}: unknown key '{slip.Path}'; did you mean '{key}'?")
+            : root.Error($"the key '{key}' is missing; expected {expected}");
+    }
+}

@@ -1,0 +1,61 @@
+namespace DistTrain.Jobs;
+
+/// <summary>The <c>batch</c> section: what one optimizer step sees, over the whole cluster.</summary>
+public sealed record BatchOptions
+{
+    /// <summary>Examples of one mini-batch.</summary>
+    public int Size { get; init; } = 128;
+
+    /// <summary>Shards that it is cut into: the unit of work, so at most this many workers have some. It decides the bits.</summary>
+    public int Shards { get; init; } = 8;
+}
+
+/// <summary>The <c>training</c> section: how long.</summary>
+public sealed record TrainingOptions
+{
+    /// <summary>Passes over the training examples.</summary>
+    public int Epochs { get; init; } = 10;
+
+    /// <summary>Ends the training after this many steps, if that is sooner; null for no such limit.</summary>
+    public long? MaxSteps { get; init; }
+
+    /// <summary>The steps of the whole training.</summary>
+    /// <param name="stepsPerEpoch">Mini-batches in one pass over the training examples.</param>
+    public long TotalSteps(long stepsPerEpoch)
+    {
+        long all = checked(Epochs * stepsPerEpoch);
+        return MaxSteps is { } most ? Math.Min(most, all) : all;
+    }
+}
+
+/// <summary>The <c>cluster</c> section: who computes. Nothing here shows in the bits.</summary>
+public sealed record ClusterOptions
+{
+    /// <summary>Workers to start, or to wait for.</summary>
+    public int Workers { get; init; } = 4;
+
+    /// <summary>Parameter servers to start, or to wait for.</summary>
+    public int Servers { get; init; } = 1;
+
+    /// <summary>Computing threads of each worker that <c>train</c> starts.</summary>
+    public int Threads { get; init; } = 1;
+
+    /// <summary>A member that is silent for so long is taken for lost.</summary>
+    public TimeSpan FailureTimeout { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>The most elements of a bucket; null chooses by the model's size.</summary>
+    public int? BucketLength { get; init; }
+}
+
+/// <summary>The <c>checkpoint</c> section.</summary>
+public sealed record CheckpointOptions
+{
+    /// <summary>The run's directory; null is <c>runs/</c> and the job's name, below the working directory.</summary>
+    public string? Path { get; init; }
+
+    /// <summary>How often. One more is always written at the end.</summary>
+    public CheckpointInterval Every { get; init; } = CheckpointInterval.Epochs(1);
+
+    /// <summary>The newest so many are kept.</summary>
+    public int Keep { get; init; } = 3;
+}

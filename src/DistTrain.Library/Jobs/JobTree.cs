@@ -1,0 +1,91 @@
+using System.Globalization;
+using DistTrain.Core.Config;
+using DistTrain.Data;
+using DistTrain.Optim;
+
+namespace DistTrain.Jobs;
+
+/// <summary>Turns a job back into the tree that it could have been read from, with every value in it.</summary>
+internal static class JobTree
+{
+    /// <summary>The whole job.</summary>
+    public static YamlTree Of(Job job) => Map(
+        ("name", Text(job.Name)),
+        ("seed", Text(job.Seed.ToString(CultureInfo.InvariantCulture))),
+        ("data", OfData(job.Data, withPaths: true)),
+        ("model", SpecTree.Of(job.Model)),
+        ("loss", SpecTree.Of(job.Loss)),
+        ("optimizer", SpecTree.Of(job.Optimizer)),
+        ("schedule", SpecTree.Of(job.Schedule)),
+        ("batch", OfBatch(job.Batch)),
+        ("training", Map(("epochs", Number(job.Training.Epochs)), ("max_steps", Number(job.Training.MaxSteps)))),
+        ("cluster", Map(
+            ("workers", Number(job.Cluster.Workers)),
+            ("servers", Number(job.Cluster.Servers)),
+            ("threads", Number(job.Cluster.Threads)),
+            ("failure_timeout", Text(Number(job.Cluster.FailureTimeout.TotalMilliseconds)!.Text + "ms")),
+            ("bucket_length", job.Cluster.BucketLength is { } length ? Number(length) : Text("auto")))),
+        ("checkpoint", Map(
+            ("path", Text(job.Checkpoint.Path)),
+            ("every", Text(job.Checkpoint.Every.ToString())),
+            ("keep", Number(job.Checkpoint.Keep)))));
+
+    /// <summary>What decides the bits, and nothing else.</summary>
+    public static YamlTree OfBits(Job job) => Map(
+        ("seed", Text(job.Seed.ToString(CultureInfo.InvariantCulture))),
+        ("data", job.Arrays is null ? OfData(job.Data, withPaths: false) : null),
+        ("model", SpecTree.Of(job.Model)),
+        ("loss", SpecTree.Of(job.Loss)),
+        ("optimizer", SpecTree.Of(job.Optimizer)),
+        ("schedule", SpecTree.Of(job.Schedule)),
+        ("batch", OfBatch(job.Batch)),
+        ("training", job.Schedule is CosineSchedule ? Map(("epochs", Number(job.Training.Epochs)), ("max_steps", Number(job.Training.MaxSteps))) : null));
+
+    /// <summary>A map of those values that are there.</summary>
+    public static YamlTree Map(params ReadOnlySpan<(string Key, YamlTree? Value)> entries)
+    {
+        var map = new YamlTree(ConfigKind.Map, null, "");
+        foreach ((string key, YamlTree? value) in entries)
+        {
+            if (value is not null) map.Entries.Add((key, value));
+        }
+
+        return map;
+    }
+
+    public static YamlTree List(IEnumerable<YamlTree> items)
+    {
+        var list = new YamlTree(ConfigKind.List, null, "");
+        list.Items.AddRange(items);
+        return list;
+    }
+
+    public static YamlTree? Text(string? text) => text is null ? null : new(ConfigKind.Scalar, text, "");
+
+    public static YamlTree? Number(long? value) => Text(value?.ToString(CultureInfo.InvariantCulture));
+
+    /// <summary>The shortest text that reads back as the same number.</summary>
+    public static YamlTree? Number(double? value) => Text(value?.ToString("R", CultureInfo.InvariantCulture));
+
+    public static YamlTree? Flag(bool? value) => Text(value switch { true => "true", false => "false", null => null });
+
+    private static YamlTree OfBatch(BatchOptions batch) => Map(("size", Number(batch.Size)), ("shards", Number(batch.Shards)));
+
+    private static YamlTree OfData(DataSource data, bool withPaths) => Map(
+        // Without a name it is found out from the path, which may differ between machines.
+        ("name", withPaths ? Text(data.Name) : data.Path is null ? Text(data.Name ?? "digits") : null),
+        ("path", withPaths ? Text(data.Path) : null),
+        ("test_path", withPaths ? Text(data.TestPath) : null),
+        ("labels_path", withPaths ? Text(data.LabelsPath) : null),
+        ("header", Flag(data.Header)),
+        ("label", Text(data.Label)),
+        ("targets", Texts(data.Targets)),
+        ("ignore", Texts(data.Ignore)),
+        ("delimiter", Text(data.Delimiter)),
+        ("classes", Number(data.Classes)),
+        ("standardize", Flag(data.Standardize)),
+        ("scale", Number(data.Scale)),
+        ("test_fraction", Number(data.TestFraction)));
+
+    private static YamlTree? Texts(IReadOnlyList<string> texts) => texts.Count == 0 ? null : List(texts.Select(t => Text(t)!));
+}

@@ -1,0 +1,62 @@
+using DistTrain.Nn;
+using DistTrain.Optim;
+using static DistTrain.Jobs.JobTree;
+
+namespace DistTrain.Jobs;
+
+/// <summary>
+/// Turns the descriptions of model, loss, optimizer and schedule back into what their readers read: one line for each
+/// kind that has options. A test walks all kinds there are, so that none is forgotten.
+/// </summary>
+internal static class SpecTree
+{
+    public static YamlTree Of(ModelSpec model) => List(model.Layers.Select(Of));
+
+    public static YamlTree Of(LossSpec loss) => Text(loss.Kind)!;
+
+    public static YamlTree Of(LayerSpec layer) => layer switch
+    {
+        DenseSpec dense => Map((dense.Kind, Map(
+            ("out", Number(dense.Out)),
+            ("bias", Flag(dense.Bias)),
+            ("init", Of(dense.Init)),
+            ("bias_init", Of(dense.BiasInit))))),
+        _ => Text(layer.Kind)!,
+    };
+
+    public static YamlTree Of(OptimizerSpec optimizer) => Map((optimizer.Name, optimizer switch
+    {
+        SgdSpec sgd => Map(
+            ("learning_rate", Number(sgd.LearningRate)),
+            ("momentum", Number(sgd.Momentum)),
+            ("nesterov", Flag(sgd.Nesterov)),
+            ("weight_decay", Number(sgd.WeightDecay))),
+        AdamSpec adam => Map(
+            ("learning_rate", Number(adam.LearningRate)),
+            ("beta1", Number(adam.Beta1)),
+            ("beta2", Number(adam.Beta2)),
+            ("epsilon", Number(adam.Epsilon)),
+            ("weight_decay", Number(adam.WeightDecay))),
+        _ => throw Unknown(optimizer),
+    }));
+
+    public static YamlTree Of(ScheduleSpec schedule) => Map((schedule.Name, schedule switch
+    {
+        ConstantSchedule => Map(("warmup_steps", Number(schedule.WarmupSteps))),
+        CosineSchedule cosine => Map(("warmup_steps", Number(cosine.WarmupSteps)), ("final_factor", Number(cosine.FinalFactor))),
+        StepSchedule step => Map(("every", Number(step.Every)), ("factor", Number(step.FallFactor)), ("warmup_steps", Number(step.WarmupSteps))),
+        _ => throw Unknown(schedule),
+    }));
+
+    private static YamlTree? Of(Initialiser? initialiser) => initialiser switch
+    {
+        null => null,
+        FanScaledInitialiser => Text(initialiser.Kind),
+        ConstantInitialiser constant => Map((constant.Kind, Number(constant.Value))),
+        UniformInitialiser uniform => Map((uniform.Kind, Number(uniform.Limit))),
+        NormalInitialiser normal => Map((normal.Kind, Number(normal.Std))),
+        _ => throw Unknown(initialiser),
+    };
+
+    private static InvalidOperationException Unknown(object spec) => new($"{spec.GetType().Name} has no line in {nameof(SpecTree)}");
+}

@@ -1,0 +1,152 @@
+using DistTrain.Core;
+using DistTrain.Jobs;
+using DistTrain.Nn;
+using DistTrain.Optim;
+
+namespace DistTrain.Tests.Jobs;
+
+public class JobReaderTests
+{
+    private const string Least = "data: digits\nmodel: [flatten, dense: 10]\n";
+
+    [Fact]
+    public void Parse_LeastJob_HasBeginnersDefaults()
+    {
+        Job job = JobReader.Parse(Least, "job.yaml");
+        Assert.Equal(("job", 1UL, "digits"), (job.Name, job.Seed, job.Data.Name));
+        Assert.Equal((128, 8), (job.Batch.Size, job.Batch.Shards));
+        Assert.Equal((4, 1, 1, TimeSpan.FromSeconds(3), null), (job.Cluster.Workers, job.Cluster.Servers, job.Cluster.Threads, job.Cluster.FailureTimeout, job.Cluster.BucketLength));
+        Assert.Equal((10, null), (job.Training.Epochs, job.Training.MaxSteps));
+        Assert.Equal((CheckpointInterval.Epochs(1), 3), (job.Checkpoint.Every, job.Checkpoint.Keep));
+        Assert.Equal(Path.Combine("runs", "job"), job.RunDirectory);
+        Assert.Equal(Losses.SoftmaxCrossEntropy, job.Loss);
+        Assert.Equal(AdamSpec.Adam, job.Optimizer);
+        Assert.Equal(new ConstantSchedule(), job.Schedule);
+    }
+
+    [Fact]
+    public void Parse_RealTargetsWithoutLoss_MinimisesSquaredError() =>
+        Assert.Equal(Losses.SquaredError, JobReader.Parse("data: { path: a.csv, targets: [y] }\nmodel: [dense: 1]", "job.yaml").Loss);
+
+    [Fact]
+    public void Parse_EverySection_IsRead()
+    {
+        Job job = JobReader.Parse(
+            """
+            name: big.one
+            seed: 18446744073709551615
+            data: { name: csv, path: a.csv, test_path: b.csv, header: true, label: kind, ignore: [id, when], delimiter: tab, classes: 3, standardize: true, scale: 0.5 }
+            model:
+              - dense: { out: 7, init: he_normal, bias: false }
+              - tanh
+              - dense: 3
+            loss: softmax_cross_entropy
+            optimizer: { sgd: { learning_rate: 0.5, momentum: 0.25, nesterov: true, weight_decay: 1e-4 } }
+            schedule: { cosine: { warmup_steps: 5, final_factor: 0.1 } }
+            batch: { size: 1_000, shards: 16 }
+            training: { epochs: 3, max_steps: 77 }
+            cluster: { workers: 9, servers: 2, threads: 3, failure_timeout: 500ms, bucket_length: 8192 }
+            checkpoint: { path: ~/runs/x, every: 500 steps, keep: 7 }
+            """,
+            "job.yaml");
+        Assert.Equal(("big.one", ulong.MaxValue), (job.Name, job.Seed));
+        Assert.Equal(("csv", "a.csv", "b.csv", true, "kind", "tab", 3, true, 0.5), (job.Data.Name, job.Data.Path, job.Data.TestPath, job.Data.Header, job.Data.Label, job.Data.Delimiter, job.Data.Classes, job.Data.Standardize, job.Data.Scale));
+        Assert.Equal(["id", "when"], job.Data.Ignore);
+        Assert.Equal(new ModelSpec([Layers.Dense(7, bias: false, init: Initialisers.HeNormal), Layers.Tanh(), Layers.Dense(3)]), job.Model);
+        Assert.Equal(new SgdSpec(0.5, 0.25, true, 1e-4), job.Optimizer);
+        Assert.Equal(new CosineSchedule(5, 0.1), job.Schedule);
+        Assert.Equal(new BatchOptions { Size = 1000, Shards = 16 }, job.Batch);
+        Assert.Equal(new TrainingOptions { Epochs = 3, MaxSteps = 77 }, job.Training);
+        Assert.Equal(new ClusterOptions { Workers = 9, Servers = 2, Threads = 3, FailureTimeout = TimeSpan.FromMilliseconds(500), BucketLength = 8192 }, job.Cluster);
+        Assert.Equal((CheckpointInterval.Steps(500), 7), (job.Checkpoint.Every, job.Checkpoint.Keep));
+        Assert.DoesNotContain("~", job.RunDirectory, StringComparison.Ordinal);
+    }
+
+    // Each row appends lines to a job of two, so that what is wrong stands in line 3 or below.
+    [Theory]
+    [InlineData("optimizer: { adam: { learning_rat: 1 } }", "job.yaml:3: unknown key 'optimizer.adam.learning_rat'; did you mean 'learning_rate'?")]
+    [InlineData("optimizer:\n  adam:\n    learning_rate: fast", "job.yaml:5: optimizer.adam.learning_rate: expected a number, got 'fast'")]
+    [InlineData("optimiser: adam", "job.yaml:3: unknown key 'optimiser'; did you mean 'optimizer'?")]
+    [InlineData("optimizer: adm", "job.yaml:3: optimizer: unknown optimizer 'adm'; did you mean 'adam'?")]
+    [InlineData("batch: { size: 0 }", "job.yaml:3: batch.size: 0 is out of range: expected 1 to 16777216")]
+    [InlineData("batch: { size: 12.5 }", "job.yaml:3: batch.size: expected an integer, got '12.5'")]
+    [InlineData("batch: [8]", "job.yaml:3: batch: expected a map with the key 'size', got a list")]
+    [InlineData("batch: { shard: 8 }", "job.yaml:3: unknown key 'batch.shard'; did you mean 'shards'?")]
+    [InlineData("training: { clip_norm: 1 }", "job.yaml:3: unknown key 'training.clip_norm'; allowed: epochs, max_steps")]
+    [InlineData("cluster: { consistency: sync }", "job.yaml:3: unknown key 'cluster.consistency'; allowed: failure_timeout, workers, servers, threads, bucket_length")]
+    [InlineData("cluster: { workers: 0 }", "job.yaml:3: cluster.workers: 0 is out of range: expected 1 to 4096")]
+    [InlineData("cluster: { failure_timeout: 3 }", "job.yaml:3: cluster.failure_timeout: expected a duration such as 500ms, 3s or 5 minutes, got '3'")]
+    [InlineData("cluster: { failure_timeout: 1ms }", "job.yaml:3: cluster.failure_timeout: out of range: expected 100ms to 1h")]
+    [InlineData("checkpoint: { every: often }", "job.yaml:3: checkpoint.every: expected how often to save, such as '500 steps', '2 epochs' or 'end', got 'often'")]
+    [InlineData("checkpoint: { every: 0 }", "job.yaml:3: checkpoint.every: expected how often to save, such as '500 steps', '2 epochs' or 'end', got '0'")]
+    [InlineData("checkpoint: { keep: 0 }", "job.yaml:3: checkpoint.keep: 0 is out of range: expected 1 to 1048576")]
+    [InlineData("name: a/b", "job.yaml:3: name: expected a name of letters, digits, '.', '_' and '-' (it names a directory), got 'a/b'")]
+    [InlineData("name: ..", "job.yaml:3: name: expected a name of letters, digits, '.', '_' and '-' (it names a directory), got '..'")]
+    [InlineData("seed: -1", "job.yaml:3: seed: expected a whole number from 0 to 18446744073709551615, got '-1'")]
+    [InlineData("data: mnist", "job.yaml:3: the key 'data' stands here a second time; first at job.yaml:1")]
+    [InlineData("loss: sofmax_cross_entropy", "job.yaml:3: loss: unknown loss 'sofmax_cross_entropy'; did you mean 'softmax_cross_entropy'?")]
+    [InlineData("schedule: { cosine: { warmup: 3 } }", "job.yaml:3: unknown key 'schedule.cosine.warmup'; allowed: warmup_steps, final_factor")]
+    [InlineData("schedule: { step: { every: 0 } }", "job.yaml:3: schedule.step.every: 0 is out of range: expected at least 1")]
+    public void Parse_BadSection_NamesPlaceKeyAndWhatIsAllowed(string lines, string expected) => AssertRefused(Least + lines, expected);
+
+    [Theory]
+    [InlineData("model: [dense: 10]", "job.yaml:1: the key 'data' is missing; expected the examples, such as { name: digits } or { path: my.csv, label: species }")]
+    [InlineData("data: digits", "job.yaml:1: the key 'model' is missing; expected a list of layers, such as [flatten, dense: 64, relu, dense: 10]")]
+    [InlineData("data: digits\nmodle: [dense: 10]", "job.yaml:2: unknown key 'modle'; did you mean 'model'?")]
+    [InlineData("data: digits\nmodel: []", "job.yaml:2: model: expected a list of layers from the input to the output, got an empty list")]
+    [InlineData("data: digits\nmodel:\n  - flatten\n  - dence: 10", "job.yaml:4: model[1]: unknown layer 'dence'; did you mean 'dense'?")]
+    [InlineData("data: digit\nmodel: [dense: 10]", "job.yaml:1: data: unknown data source 'digit'; did you mean 'digits'?")]
+    [InlineData("data: { name: digits, augment: [] }\nmodel: [dense: 10]", "job.yaml:1: unknown key 'data.augment'; allowed: name, path, test_path, labels_path, header, label, targets, ignore, delimiter, classes, standardize, scale, test_fraction")]
+    [InlineData("", "job.yaml:1: the key 'data' is missing; expected the examples, such as { name: digits } or { path: my.csv, label: species }")]
+    [InlineData("just words", "job.yaml:1: expected a job: lines of 'key: value'")]
+    [InlineData("- a\n- b", "job.yaml:1: expected a job: lines of 'key: value'")]
+    public void Parse_BadJob_NamesPlaceAndKey(string text, string expected) => AssertRefused(text, expected);
+
+    [Fact]
+    public void Load_NoPath_ReadsEmbeddedJob()
+    {
+        Job job = JobReader.Load(null);
+        Assert.Equal(("digits", "digits", 4, 1), (job.Name, job.Data.Name, job.Cluster.Workers, job.Cluster.Servers));
+    }
+
+    [Fact]
+    public void Load_ErrorInEmbeddedJobsOverride_NamesTheOption() =>
+        Assert.Equal("--set: batch.size: expected an integer, got 'x'", Assert.Throws<DistTrainException>(() => JobReader.Load(null, ["batch.size=x"])).Message);
+
+    [Fact]
+    public void Load_WhatIsNoFile_SaysSo()
+    {
+        string directory = Directory.CreateTempSubdirectory().FullName;
+        AssertFileRefused(Path.Combine(directory, "job.yaml"), "no such job file");
+        AssertFileRefused(directory, "is a directory, not a job file");
+        string binary = Path.Combine(directory, "x.bin");
+        File.WriteAllBytes(binary, [0xFF, 0xFE, 0x00, 0x80]);
+        AssertFileRefused(binary, "not a text in UTF-8; is it a job file?");
+        string huge = Path.Combine(directory, "huge.yaml");
+        File.WriteAllBytes(huge, new byte[JobReader.MaximumBytes + 1]);
+        AssertFileRefused(huge, "larger than 1048576 bytes; is it a job file?");
+        Directory.Delete(directory, recursive: true);
+    }
+
+    [Fact]
+    public void Load_FileWithByteOrderMark_IsRead()
+    {
+        string file = Path.GetTempFileName();
+        File.WriteAllText(file, Least, new System.Text.UTF8Encoding(true));
+        Assert.Equal("digits", JobReader.Load(file).Data.Name);
+        File.Delete(file);
+    }
+
+    private static void AssertFileRefused(string path, string expected)
+    {
+        DistTrainException e = Assert.Throws<DistTrainException>(() => JobReader.Load(path));
+        Assert.Equal((ExitCode.BadUsage, $"{path}: {expected}"), (e.ExitCode, e.Message));
+    }
+
+    private static void AssertRefused(string text, string expected)
+    {
+        DistTrainException e = Assert.Throws<DistTrainException>(() => JobReader.Parse(text, "job.yaml"));
+        Assert.Equal(expected, e.Message);
+        Assert.Equal(ExitCode.BadUsage, e.ExitCode);
+    }
+}
