@@ -13,6 +13,7 @@ public sealed class ActorHost(TimeProvider time, Action<string> log) : IActorHos
     private readonly ConcurrentDictionary<string, ActorCell> _cells = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource<ActorFailure> _failure = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _deadLetters;
+    private volatile bool _disposing;
 
     /// <inheritdoc/>
     public Task<ActorFailure> Failure => _failure.Task;
@@ -41,6 +42,7 @@ public sealed class ActorHost(TimeProvider time, Action<string> log) : IActorHos
     /// <summary>Stops all actors and waits for their last messages.</summary>
     public async ValueTask DisposeAsync()
     {
+        _disposing = true;
         foreach (ActorCell cell in _cells.Values) await StopAsync(cell);
     }
 
@@ -48,6 +50,7 @@ public sealed class ActorHost(TimeProvider time, Action<string> log) : IActorHos
     internal void DeadLetter(IActorRef to, object message, string why)
     {
         long count = Interlocked.Increment(ref _deadLetters);
+        if (_disposing) return;
         if (count <= 10 || long.IsPow2(count)) log($"dead letter {count}: {message.GetType().Name} to {to.Path}: {why}");
     }
 

@@ -114,7 +114,7 @@ internal sealed class MemberHost : IAsyncDisposable
         var known = failure.Cause as DistTrainException;
         string cause = known?.Message ?? $"internal error in {failure.Path} at {failure.Message}: {failure.Cause.GetType().Name}: {failure.Cause.Message}";
         (await _link.Task).Send(new Failed(cause, known?.ExitCode ?? ExitCode.Internal));
-        _ended.TrySetException(known ?? new InvalidOperationException(cause, failure.Cause));
+        _ended.TrySetException(known is null ? new InvalidOperationException(cause, failure.Cause) : known);
     }
 
     private void StartHeartbeats(ICoordinatorLink link, TimeSpan failureTimeout)

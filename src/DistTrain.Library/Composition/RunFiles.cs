@@ -9,8 +9,10 @@ internal sealed class RunFiles
 {
     private readonly JobContext _context;
     private readonly CheckpointStore? _store;
+    private readonly ITrainingObserver _observer;
+    private bool _saved;
 
-    private RunFiles(JobContext context, CheckpointStore? store) => (_context, _store) = (context, store);
+    private RunFiles(JobContext context, CheckpointStore? store, ITrainingObserver observer) => (_context, _store, _observer) = (context, store, observer);
 
     /// <summary>What the job resumes from; null for a new start.</summary>
     public ModelSnapshot? Resume { get; private init; }
@@ -26,24 +28,13 @@ internal sealed class RunFiles
     public static RunFiles Open(JobContext context, bool resume, bool save, ITrainingObserver observer)
     {
         CheckpointStore? store = save ? new CheckpointStore(context.Job.RunDirectory, context.Job.Checkpoint.Keep, TimeProvider.System, observer.Warn) : null;
-        if (!resume)
-        {
-            if (store?.Checkpoints() is [.., var last])
-            {
-                throw new DistTrainException(
-                    ExitCode.BadUsage,
-                    $"{store.Directory} holds checkpoints of an earlier run, up to step {last.Version}: go on from it with --resume, or begin anew elsewhere with --set checkpoint.path=DIR (or remove it)");
-            }
-
-            return new RunFiles(context, store);
-        }
-
+        if (!resume) return new RunFiles(context, store, observer);
         using LoadedCheckpoint checkpoint = store?.Latest()
             ?? throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint to resume from in {context.Job.RunDirectory}");
         Check(context, checkpoint, observer);
         var snapshot = new ModelSnapshot(context.Model.Layout, context.Job.Optimizer.StateVectors, checkpoint.Manifest.Version);
         foreach (string vector in snapshot.VectorNames) checkpoint.Read(vector, 0, snapshot.Find(vector)!.Span);
-        return new RunFiles(context, store) { Resume = snapshot, ResumedFrom = checkpoint.Path };
+        return new RunFiles(context, store, observer) { Resume = snapshot, ResumedFrom = checkpoint.Path };
     }
 
     /// <summary>Writes a checkpoint and returns its directory; null when the run keeps its weights in memory only.</summary>
@@ -52,9 +43,30 @@ internal sealed class RunFiles
         if (_store is null) return null;
         // A job that resumes at its end finds its last checkpoint there already.
         if (snapshot.Version == FirstVersion && ResumedFrom is not null) return ResumedFrom;
+        if (!_saved && ResumedFrom is null) MoveEarlierRunAside(_store);
+        _saved = true;
         using CheckpointDraft draft = _store.Begin(snapshot.Version, snapshot.Layout, _context.Job.Optimizer.StateVectors);
         foreach (string vector in snapshot.VectorNames) draft.Write(vector, 0, snapshot.Find(vector)!.Span);
         return draft.Complete(Manifest(snapshot));
+    }
+
+    // A new run begins in an empty directory; what an earlier one left there stays, beside it.
+    private void MoveEarlierRunAside(CheckpointStore store)
+    {
+        if (store.Checkpoints().Count == 0) return;
+        string directory = Path.TrimEndingDirectorySeparator(store.Directory);
+        int n = 1;
+        while (Path.Exists($"{directory}.old-{n}")) n++;
+        try
+        {
+            Directory.Move(directory, $"{directory}.old-{n}");
+        }
+        catch (IOException e)
+        {
+            throw new DistTrainException(ExitCode.BadData, $"{directory} holds an earlier run, and can't be moved to {directory}.old-{n}: {e.Message}", e);
+        }
+
+        _observer.Warn($"{directory} held an earlier run: it is now {directory}.old-{n}");
     }
 
     private static void Check(JobContext context, LoadedCheckpoint checkpoint, ITrainingObserver observer)
