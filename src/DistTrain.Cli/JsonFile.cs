@@ -103,5 +103,9 @@ internal static class JsonFile
 
 [JsonSourceGenerationOptions(WriteIndented = true)]
 [JsonSerializable(typeof(TrainResult))]
+[JsonSerializable(typeof(EvaluationResult))]
+[JsonSerializable(typeof(InspectedJob))]
+[JsonSerializable(typeof(InspectedCheckpoint))]
 [JsonSerializable(typeof(Outcome))]
+[JsonSerializable(typeof(string))]
 internal sealed partial class CliJson : JsonSerializerContext;

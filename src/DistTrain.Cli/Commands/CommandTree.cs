@@ -33,6 +33,8 @@ internal static class CommandTree
         root.Add(CoordinatorCommand.Create(context));
         root.Add(ServerCommand.Create(context));
         root.Add(WorkerCommand.Create(context));
+        root.Add(EvalCommand.Create(context));
+        root.Add(InspectCommand.Create(context));
         return root;
     }
 

@@ -30,7 +30,10 @@ internal sealed class JobOptions
 
     public Option<int?> Servers { get; } = Number("--servers", "K", "Parameter servers; short for --set cluster.servers=K.");
 
-    public Option<string[]> Set { get; } = new("--set")
+    public Option<string[]> Set { get; } = SetOption();
+
+    /// <summary><c>--set key=value</c>.</summary>
+    public static Option<string[]> SetOption() => new("--set")
     {
         Description = "Changes a value of the job, such as --set training.epochs=5; may come several times, the last wins.",
         HelpName = "key=value",

@@ -1,0 +1,204 @@
+using System.Text.Json;
+using DistTrain.Cli.Launching;
+using DistTrain.Core;
+using DistTrain.Jobs;
+
+namespace DistTrain.Cli.Tests;
+
+public sealed class CommandLineTests : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory().FullName;
+    private readonly StringWriter _out = new();
+    private readonly StringWriter _error = new();
+    private Job? _job;
+    private bool _resume;
+    private MemberOptions? _member;
+    private CoordinatorOptions? _coordinator;
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Theory]
+    [InlineData("trian", "unknown command 'trian'; did you mean 'train'?")]
+    [InlineData("--verbos", "unknown option '--verbos'; allowed: --help, --version")]
+    [InlineData("", "a command is missing; there are: train, coordinator, server, worker, eval, inspect (disttrain --help)")]
+    [InlineData("train --worker 3", "train: unknown option '--worker'; did you mean '--workers'?")]
+    [InlineData("train --workerss=3", "train: unknown option '--workerss'; did you mean '--workers'?")]
+    [InlineData("train a.yaml b.yaml", "train: 'b.yaml' is one argument too many")]
+    [InlineData("train --workers many", "train: --workers many: expected a whole number from 1 to 4096")]
+    [InlineData("train --workers 0", "train: --workers 0: expected a whole number from 1 to 4096")]
+    [InlineData("train --engine akka", "this build has no Akka.NET engine: build with -p:Akka=true")]
+    [InlineData("train --engine aka", "--engine aka: unknown engine 'aka'; did you mean 'akka'?")]
+    [InlineData("train --in-process --set training.epoch=3", "--set: unknown key 'training.epoch'; did you mean 'epochs'?")]
+    [InlineData("train nowhere.yaml", "nowhere.yaml: no such job file")]
+    [InlineData("worker", "--join HOST:PORT is missing: the address where the coordinator listens")]
+    [InlineData("worker --join somewhere", "--join somewhere: expected HOST:PORT, such as 10.0.0.5:5000")]
+    [InlineData("worker --join 127.0.0.1:0", "--join 127.0.0.1:0: expected a port from 1 to 65535 after the colon")]
+    [InlineData("worker --join ::1:5000", "--join ::1:5000: expected HOST:PORT; an IPv6 address stands in brackets, [::1]:5000")]
+    [InlineData("worker --join 127.0.0.1:5 --join-timeout soon", "--join-timeout: expected a duration such as 500ms, 3s or 5 minutes, got 'soon'")]
+    [InlineData("worker --join 127.0.0.1:5 --tls-ca /nowhere.pem", "--tls-ca /nowhere.pem: no such file")]
+    [InlineData("worker --join 127.0.0.1:5 --token-file /nowhere", "--token-file /nowhere: can't be read: Could not find file '/nowhere'.")]
+    [InlineData("train --in-process --json /nowhere/a.json", "--json /nowhere/a.json: there is no directory /nowhere")]
+    public async Task Run_BadUsage_SaysWhatInOneLine(string line, string expected)
+    {
+        Assert.Equal(2, await RunAsync(line));
+        Assert.Equal($"disttrain: {expected}{Environment.NewLine}", _error.ToString());
+        Assert.Empty(_out.ToString());
+    }
+
+    [Theory]
+    [InlineData("coordinator --listen 0.0.0.0:5000", "--listen 0.0.0.0:5000: others can reach this address")]
+    [InlineData("coordinator --listen host.example:5000", "--listen host.example:5000: others can reach this address")]
+    [InlineData("worker --join 10.0.0.1:5000", "--join 10.0.0.1:5000: the coordinator is on another machine")]
+    [InlineData("server --join 10.0.0.1:5000 --insecure", "--listen 127.0.0.1:0: workers on other machines can't reach this address")]
+    public async Task Run_UnsafeAddress_IsRefused(string line, string expected)
+    {
+        Assert.Equal(2, await RunAsync(line));
+        Assert.StartsWith($"disttrain: {expected}", _error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Coordinator_BeyondLoopback_NeedsTlsAndTokenOrMutualTlsOrItsWord()
+    {
+        string pem = Write("x.pem", "pem");
+        string token = Write("token", new string('t', 32) + "\n");
+        const string Base = "coordinator --listen 0.0.0.0:5000";
+        Assert.Equal(2, await RunAsync($"{Base} --token-file {token}"));
+        Assert.Equal(2, await RunAsync($"{Base} --tls-cert {pem} --tls-key {pem}"));
+        Assert.Equal(2, await RunAsync($"{Base} --tls-cert {pem} --token-file {token}"));
+        Assert.Equal(0, await RunAsync($"{Base} --tls-cert {pem} --tls-key {pem} --token-file {token}"));
+        Assert.Equal((pem, pem, new string('t', 32), "0.0.0.0:5000"), (_coordinator!.Network.CertificateFile, _coordinator.Network.KeyFile, _coordinator.Network.Token, _coordinator.Network.Listen));
+        Assert.Equal(0, await RunAsync($"{Base} --tls-cert {pem} --tls-key {pem} --tls-ca {pem}"));
+        Assert.Equal(0, await RunAsync($"{Base} --insecure"));
+        Assert.True(_coordinator.Network.Insecure);
+    }
+
+    [Fact]
+    public async Task TokenFile_TooShort_IsRefused()
+    {
+        Assert.Equal(2, await RunAsync($"worker --join 127.0.0.1:5 --token-file {Write("token", "secret")}"));
+        Assert.Contains("holds 6 characters; expected 16 to 1024", _error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Server_OnEveryAddress_AdvertisesThisMachinesName()
+    {
+        Assert.Equal(0, await RunAsync("server --join [2001:db8::1]:5000 --listen 0.0.0.0:6000 --insecure"));
+        Assert.Equal((System.Net.Dns.GetHostName(), "[2001:db8::1]:5000", "0.0.0.0:6000"), (_member!.Network.Advertise, _member.Network.Join, _member.Network.Listen));
+        Assert.Equal(0, await RunAsync("server --join 10.0.0.1:5000 --listen 0.0.0.0:6000 --advertise box --insecure --join-timeout 5m"));
+        Assert.Equal(("box", TimeSpan.FromMinutes(5)), (_member.Network.Advertise, _member.Network.JoinTimeout));
+    }
+
+    [Fact]
+    public async Task Worker_Threads_AreItsOwnOrAllCores()
+    {
+        Assert.Equal(0, await RunAsync("worker --join 127.0.0.1:5 --threads 3"));
+        Assert.Equal(3, _member!.Threads);
+        Assert.Equal(0, await RunAsync("worker --join 127.0.0.1:5"));
+        Assert.Equal(Environment.ProcessorCount, _member.Threads);
+    }
+
+    [Fact]
+    public async Task Train_Options_ChangeTheJob()
+    {
+        Assert.Equal(0, await RunAsync("train --in-process --workers 7 --servers 3 --threads 2 --set training.epochs=4 --set seed=9 --resume"));
+        Assert.Equal((7, 3, 2, 4, 9UL, true), (_job!.Cluster.Workers, _job.Cluster.Servers, _job.Cluster.Threads, _job.Training.Epochs, _job.Seed, _resume));
+    }
+
+    [Fact]
+    public async Task Train_Json_HoldsTheResult()
+    {
+        string file = Path.Combine(_directory, "a.json");
+        Assert.Equal(0, await RunAsync($"train --in-process --json {file}"));
+        JsonElement json = Read(file);
+        Assert.Equal((7, 0, JsonValueKind.Null), (json.GetProperty("steps").GetInt32(), json.GetProperty("exit_code").GetInt32(), json.GetProperty("test_accuracy").ValueKind));
+        foreach (string field in "steps epochs examples train_loss test_loss test_accuracy weights_sha256 samples_per_second step_ms_median wall_seconds workers servers shards channel failures checkpoint numerics_revision error".Split(' '))
+        {
+            Assert.True(json.TryGetProperty(field, out _), field);
+        }
+
+        Assert.Equal(["a.json"], Directory.GetFiles(_directory).Select(Path.GetFileName));
+    }
+
+    [Theory]
+    [InlineData("train nowhere.yaml --json {0}", "nowhere.yaml: no such job file")]
+    [InlineData("train --json={0} --bogus-option", "train: unknown option '--bogus-option'")]
+    [InlineData("worker --json {0}", "--join HOST:PORT is missing")]
+    public async Task Run_Fails_JsonSaysWhy(string line, string expected)
+    {
+        string file = Path.Combine(_directory, "a.json");
+        Assert.Equal(2, await RunAsync(string.Format(line, file)));
+        JsonElement json = Read(file);
+        Assert.Equal(2, json.GetProperty("exit_code").GetInt32());
+        Assert.StartsWith(expected, json.GetProperty("error").GetString(), StringComparison.Ordinal);
+        Assert.Equal(line.StartsWith("train", StringComparison.Ordinal), json.TryGetProperty("weights_sha256", out _));
+    }
+
+    [Fact]
+    public async Task Run_UnexpectedException_IsAnInternalErrorWithoutTrace()
+    {
+        Assert.Equal(1, await RunAsync("train --in-process", _ => throw new InvalidOperationException("boom")));
+        Assert.Equal($"disttrain: internal error: InvalidOperationException: boom (DISTTRAIN_TRACE=1 shows where){Environment.NewLine}", _error.ToString());
+    }
+
+    [Fact]
+    public async Task Run_FailedResult_GivesItsErrorAndCode()
+    {
+        Assert.Equal(5, await RunAsync("train --in-process", job => new TrainResult { Name = job.Name, ExitCode = 5, Error = "training diverged: 0.weight has a NaN" }));
+        Assert.Equal($"disttrain: training diverged: 0.weight has a NaN{Environment.NewLine}", _error.ToString());
+    }
+
+    [Fact]
+    public async Task Train_Interrupted_TellsHowToGoOn()
+    {
+        Assert.Equal(130, await RunAsync("train --in-process --set 'data={ name: digits }'", job => new TrainResult { ExitCode = 130, Checkpoint = "runs/digits/step-12" }));
+        Assert.Contains("To go on from there: disttrain train --set 'data={ name: digits }' --resume", _out.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--help")]
+    [InlineData("train --help")]
+    [InlineData("coordinator --help")]
+    [InlineData("worker --help")]
+    [InlineData("server --help")]
+    public async Task Help_AnyCommand_ShowsNothingHidden(string line)
+    {
+        Assert.Equal(0, await RunAsync(line));
+        Assert.DoesNotContain("lifeline", _out.ToString(), StringComparison.Ordinal);
+        Assert.Contains("Usage:", _out.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Version_Asked_IsOneLine()
+    {
+        Assert.Equal(0, await RunAsync("--version"));
+        Assert.Matches("^disttrain [0-9.]+ \\(.NET [0-9.]+\\)\\s*$", _out.ToString());
+    }
+
+    private Task<int> RunAsync(string line, Func<Job, TrainResult>? train = null)
+    {
+        _out.GetStringBuilder().Clear();
+        _error.GetStringBuilder().Clear();
+        var runners = new Runners(
+            (job, options, _, _) => (_coordinator = options, Task.FromResult(new TrainResult { Name = job.Name })).Item2,
+            (options, _) => (_member = options, Task.FromResult(ExitCode.Done)).Item2,
+            (options, _) => (_member = options, Task.FromResult(ExitCode.Done)).Item2,
+            (job, resume, _, _) =>
+            {
+                (_job, _resume) = (job, resume);
+                return Task.FromResult(train?.Invoke(job) ?? new TrainResult { Name = job.Name, Steps = 7, WallSeconds = 1 });
+            });
+        return App.RunAsync(Words(line), new CliContext { Out = _out, Error = _error, Runners = runners, Executable = new OwnExecutable("/nonexistent", []) });
+    }
+
+    // Words as a shell cuts them, with single quotes.
+    private static string[] Words(string line) => [.. line.Split('\'').SelectMany((part, i) => i % 2 == 1 ? [part] : part.Split(' ', StringSplitOptions.RemoveEmptyEntries))];
+
+    private string Write(string name, string text)
+    {
+        string file = Path.Combine(_directory, name);
+        File.WriteAllText(file, text);
+        return file;
+    }
+
+    private static JsonElement Read(string file) => JsonDocument.Parse(File.ReadAllText(file)).RootElement;
+}
