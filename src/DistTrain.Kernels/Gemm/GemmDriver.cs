@@ -6,10 +6,6 @@ namespace DistTrain.Kernels;
 /// </summary>
 internal static unsafe class GemmDriver
 {
-    private const int BlockK = 384;
-    private const int BlockM = 96;
-    private const int BlockN = 1024;
-
     // Multiplications that a thread should have at least.
     private const double GrainWork = 256 * 1024;
 
@@ -41,12 +37,18 @@ internal static unsafe class GemmDriver
         where T : struct, ILanes<T>
     {
         nint width = TileDispatch.Width<T>();
-        nint blockK = p.Finish.ReadsC ? Math.Max(p.K, 1) : Math.Min(BlockK, Math.Max(p.K, 1));
-        nint blockM = Math.Min(BlockM, p.M);
-        nint blockN = Math.Min(BlockN, (p.N + width - 1) / width * width);
-        float* panelA = Workspace.Get((blockM * blockK) + (blockK * blockN) + TileArguments.TileSize);
-        float* scratch = panelA + (blockM * blockK);
-        float* panelB = scratch + TileArguments.TileSize;
+        nint paddedN = (p.N + width - 1) / width * width;
+        bool packA = PaysPackingA(p);
+        bool packB = PaysPackingB(p);
+        // With beta the old C is still needed at the end, so that sums can't wait there: one block takes all of k.
+        nint blockK = p.Finish.ReadsC ? p.K : Even(p.K, BlockK);
+        nint blockM = packA ? Even(p.M, BlockM, 12) : p.M;
+        nint blockN = packB ? Even(paddedN, BlockN, (int)width) : paddedN;
+        nint sizeA = packA ? (blockM * blockK) + Packing.Slack : 0;
+        float* panelA = Workspace.Get(sizeA + (packB ? blockK * blockN : 0) + TileArguments.TileSize);
+        float* panelB = panelA + ((sizeA + 15) & ~15);
+        float* scratch = panelB + (packB ? blockK * blockN : 0);
+
         for (nint j = 0; j < p.N; j += blockN)
         {
             nint columns = Math.Min(blockN, p.N - j);
@@ -54,12 +56,21 @@ internal static unsafe class GemmDriver
             do
             {
                 nint depth = Math.Min(blockK, p.K - k);
-                Packing.PackB<T>(p.B + (j * p.ColumnB) + (k * p.StepB), p.ColumnB, p.StepB, depth, columns, panelB);
+                float* b = p.B + (j * p.ColumnB) + (k * p.StepB);
+                if (packB) Packing.PackB<T>(b, p.ColumnB, p.StepB, depth, columns, panelB);
                 for (nint i = 0; i < p.M; i += blockM)
                 {
                     nint rows = Math.Min(blockM, p.M - i);
-                    Packing.PackA<T>(p.A + (i * p.RowA) + (k * p.StepA), p.RowA, p.StepA, rows, depth, panelA);
-                    Tiles<T>(p.Part(i, rows, j, columns), panelA, panelB, depth, k == 0, k + depth == p.K, scratch);
+                    float* a = p.A + (i * p.RowA) + (k * p.StepA);
+                    if (packA) Packing.PackA<T>(a, p.RowA, p.StepA, rows, depth, panelA);
+                    var block = new GemmBlock
+                    {
+                        A = packA ? panelA : a, RowA = packA ? 1 : p.RowA, StepA = packA ? 0 : p.StepA,
+                        B = packB ? panelB : b, StepB = packB ? 0 : p.StepB,
+                        Rows = rows, Columns = columns, Depth = depth, First = k == 0, Last = k + depth == p.K,
+                        C = p.C + (i * p.StrideC) + j, StrideC = p.StrideC, Finish = p.Finish.From(j), Scratch = scratch,
+                    };
+                    block.Run<T>();
                 }
                 k += depth;
             }
@@ -67,36 +78,32 @@ internal static unsafe class GemmDriver
         }
     }
 
-    private static void Tiles<T>(
-        GemmProblem p, float* panelA, float* panelB, nint depth, bool first, bool last, float* scratch)
-        where T : struct, ILanes<T>
+    /// <summary>The size of the blocks when <paramref name="count"/> is cut into even ones of about <paramref name="most"/>.</summary>
+    private static nint Even(nint count, nint most, int granule = 1)
     {
-        int width = TileDispatch.Width<T>();
-        TileArguments t = default;
-        t.RowStrideA = 1;
-        t.StepB = width;
-        t.Depth = depth;
-        bool finish = last && p.Finish.Needed;
-        for (nint j = 0; j < p.N; j += width)
-        {
-            int columns = (int)Math.Min(width, p.N - j);
-            for (nint i = 0; i < p.M;)
-            {
-                int height = TileDispatch.Height<T>(p.M - i);
-                float* c = p.C + (i * p.StrideC) + j;
-                t.A = panelA + (i * depth);
-                t.StepA = height;
-                t.B = panelB + (j * depth);
-                t.From = first ? null : c;
-                t.FromStride = p.StrideC;
-                t.To = p.Finish.ReadsC ? scratch : c;
-                t.ToStride = p.Finish.ReadsC ? width : p.StrideC;
-                TileDispatch.Run<T>(ref t, height, columns, unitRows: true);
-                if (finish) p.Finish.Run<T>(t.To, t.ToStride, c, p.StrideC, height, columns, j);
-                i += height;
-            }
-        }
+        nint blocks = (count + most - 1) / most;
+        if (blocks <= 1) return count;
+        nint size = (count + blocks - 1) / blocks;
+        return (size + granule - 1) / granule * granule;
     }
+
+    private static bool PaysPackingA(in GemmProblem p)
+    {
+        if (p.StepA != 1 && p.RowA != 1) return true;
+        return p.N > PackA;
+    }
+
+    private static bool PaysPackingB(in GemmProblem p)
+    {
+        if (p.ColumnB != 1) return true;
+        return p.M > PackB;
+    }
+
+    private static readonly int PackA = int.Parse(Environment.GetEnvironmentVariable("PA") ?? "64");
+    private static readonly int PackB = int.Parse(Environment.GetEnvironmentVariable("PB") ?? "64");
+    private static readonly int BlockK = int.Parse(Environment.GetEnvironmentVariable("BK") ?? "400");
+    private static readonly int BlockM = int.Parse(Environment.GetEnvironmentVariable("BM") ?? "192");
+    private static readonly int BlockN = int.Parse(Environment.GetEnvironmentVariable("BN") ?? "1024");
 
     private struct Body : IParallelBody
     {

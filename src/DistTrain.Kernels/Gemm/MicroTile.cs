@@ -10,6 +10,7 @@ namespace DistTrain.Kernels;
 internal static unsafe class MicroTile
 {
     /// <summary>Computes one tile; the row count is TRows, the columns those of TColumns, or fewer with a partial one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run<T, TRows, TColumns, TWalk>(ref TileArguments t)
         where T : struct, ILanes<T>
         where TRows : struct, ICount
@@ -56,20 +57,20 @@ internal static unsafe class MicroTile
         for (nint k = t.Depth; k > 0; k--)
         {
             Load<T, TColumns>(b, columns, out T b0, out T b1);
-            Step<T, TColumns>(a[0], b0, b1, ref c0, ref d0);
-            if (TRows.Count > 1) Step<T, TColumns>(a[r1], b0, b1, ref c1, ref d1);
-            if (TRows.Count > 2) Step<T, TColumns>(a[r2], b0, b1, ref c2, ref d2);
-            if (TRows.Count > 3) Step<T, TColumns>(a[r3], b0, b1, ref c3, ref d3);
+            Step<T, TColumns>(a, b0, b1, ref c0, ref d0);
+            if (TRows.Count > 1) Step<T, TColumns>(a + r1, b0, b1, ref c1, ref d1);
+            if (TRows.Count > 2) Step<T, TColumns>(a + r2, b0, b1, ref c2, ref d2);
+            if (TRows.Count > 3) Step<T, TColumns>(a + r3, b0, b1, ref c3, ref d3);
             float* a4 = a + r4;
-            if (TRows.Count > 4) Step<T, TColumns>(a4[0], b0, b1, ref c4, ref d4);
-            if (TRows.Count > 5) Step<T, TColumns>(a4[r1], b0, b1, ref c5, ref d5);
-            if (TRows.Count > 6) Step<T, TColumns>(a4[r2], b0, b1, ref c6, ref d6);
-            if (TRows.Count > 7) Step<T, TColumns>(a4[r3], b0, b1, ref c7, ref d7);
+            if (TRows.Count > 4) Step<T, TColumns>(a4, b0, b1, ref c4, ref d4);
+            if (TRows.Count > 5) Step<T, TColumns>(a4 + r1, b0, b1, ref c5, ref d5);
+            if (TRows.Count > 6) Step<T, TColumns>(a4 + r2, b0, b1, ref c6, ref d6);
+            if (TRows.Count > 7) Step<T, TColumns>(a4 + r3, b0, b1, ref c7, ref d7);
             float* a8 = a + (r4 * 2);
-            if (TRows.Count > 8) Step<T, TColumns>(a8[0], b0, b1, ref c8, ref d8);
-            if (TRows.Count > 9) Step<T, TColumns>(a8[r1], b0, b1, ref c9, ref d9);
-            if (TRows.Count > 10) Step<T, TColumns>(a8[r2], b0, b1, ref c10, ref d10);
-            if (TRows.Count > 11) Step<T, TColumns>(a8[r3], b0, b1, ref c11, ref d11);
+            if (TRows.Count > 8) Step<T, TColumns>(a8, b0, b1, ref c8, ref d8);
+            if (TRows.Count > 9) Step<T, TColumns>(a8 + r1, b0, b1, ref c9, ref d9);
+            if (TRows.Count > 10) Step<T, TColumns>(a8 + r2, b0, b1, ref c10, ref d10);
+            if (TRows.Count > 11) Step<T, TColumns>(a8 + r3, b0, b1, ref c11, ref d11);
             a += step;
             b += stepB;
         }
@@ -107,11 +108,11 @@ internal static unsafe class MicroTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Step<T, TColumns>(float a, T b0, T b1, ref T c, ref T d)
+    private static void Step<T, TColumns>(float* a, T b0, T b1, ref T c, ref T d)
         where T : struct, ILanes<T>
         where TColumns : struct, ITileColumns
     {
-        T x = T.Broadcast(a);
+        T x = T.BroadcastFrom(a);
         c = T.Fma(x, b0, c);
         if (TColumns.Blocks > 1) d = T.Fma(x, b1, d);
     }

@@ -1,12 +1,28 @@
+using System.Runtime.CompilerServices;
+
 namespace DistTrain.Kernels;
 
 /// <summary>
 /// Copies blocks of A and B into panels that a register tile reads front to back: A as k-major strips of a tile's
-/// height, B as k-major strips of a tile's width, its missing columns +0.
+/// height, B as k-major strips of a tile's width, its missing columns +0. Whatever lies across k in memory is
+/// transposed 16 by 4.
 /// </summary>
+/// <remarks>
+/// Strips are written front to back with whole vectors; what spills over a row's end is overwritten by what follows.
+/// A panel therefore needs <see cref="Slack"/> floats behind it.
+/// </remarks>
 internal static unsafe class Packing
 {
+    /// <summary>Floats behind a panel that packing may write.</summary>
+    public const int Slack = 16;
+
     /// <summary>Packs <paramref name="rows"/> rows by <paramref name="depth"/> of A; the strip of row r begins at r·depth.</summary>
+    /// <param name="a">A(r, k) is at a[r·row + k·step]; one of the two strides is 1.</param>
+    /// <param name="row">The stride of rows.</param>
+    /// <param name="step">The stride of k.</param>
+    /// <param name="rows">How many rows.</param>
+    /// <param name="depth">How many k.</param>
+    /// <param name="panel">Receives rows·depth floats.</param>
     public static void PackA<T>(float* a, nint row, nint step, nint rows, nint depth, float* panel)
         where T : struct, ILanes<T>
     {
@@ -14,14 +30,21 @@ internal static unsafe class Packing
         {
             int height = TileDispatch.Height<T>(rows - r);
             float* source = a + (r * row);
-            if (row == 1) CopyStrip(source, step, height, depth, panel);
-            else GatherStrip(source, row, step, height, depth, panel);
+            if (row == 1) CopyStrip<T>(source, step, height, depth, panel);
+            else if (height % 4 == 0) TransposeStrip<T>(source, row, height, height, depth, panel);
+            else GatherStrip(source, row, height, height, depth, panel);
             panel += height * depth;
             r += height;
         }
     }
 
     /// <summary>Packs <paramref name="depth"/> rows by <paramref name="columns"/> of B; the strip of column j begins at j·depth.</summary>
+    /// <param name="b">B(k, j) is at b[k·step + j·column]; one of the two strides is 1.</param>
+    /// <param name="column">The stride of columns.</param>
+    /// <param name="step">The stride of k.</param>
+    /// <param name="depth">How many k.</param>
+    /// <param name="columns">How many columns.</param>
+    /// <param name="panel">Receives depth floats for each column, their number rounded up to whole tiles.</param>
     public static void PackB<T>(float* b, nint column, nint step, nint depth, nint columns, float* panel)
         where T : struct, ILanes<T>
     {
@@ -30,57 +53,92 @@ internal static unsafe class Packing
         {
             int real = (int)Math.Min(width, columns - j);
             float* source = b + (j * column);
-            if (column == 1) CopyColumns<T>(source, step, depth, real, width, panel);
-            else GatherColumns(source, column, step, depth, real, width, panel);
+            if (column == 1)
+            {
+                CopyColumns<T>(source, step, depth, real, width, panel);
+            }
+            else
+            {
+                for (int block = 0; block < width; block += 16)
+                {
+                    int present = Math.Clamp(real - block, 0, 16);
+                    float* from = source + (block * column);
+                    if (present == 16) TransposeStrip<T>(from, column, 16, width, depth, panel + block);
+                    else GatherPadded(from, column, present, width, depth, panel + block);
+                }
+            }
             panel += width * depth;
         }
     }
 
-    private static void CopyStrip(float* source, nint step, int height, nint depth, float* panel)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void CopyStrip<T>(float* source, nint step, int height, nint depth, float* panel)
+        where T : struct, ILanes<T>
     {
         for (nint k = 0; k < depth; k++)
         {
-            for (int r = 0; r < height; r++) panel[r] = source[r];
+            T.Store(panel, T.LoadPartial(source, height));
             panel += height;
             source += step;
         }
     }
 
-    private static void GatherStrip(float* source, nint row, nint step, int height, nint depth, float* panel)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void TransposeStrip<T>(float* source, nint stride, int rows, int height, nint depth, float* panel)
+        where T : struct, ILanes<T>
     {
-        for (int r = 0; r < height; r++)
+        nint k = 0;
+        if (rows == 16)
+            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 16, height, panel);
+        else if (rows == 12)
+            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 12, height, panel);
+        else if (rows == 8)
+            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 8, height, panel);
+        else
+            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 4, height, panel);
+        GatherStrip(source, stride, rows, height, depth - k, panel);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Transpose<T>(float* source, nint stride, int rows, int height, float* panel)
+        where T : struct, ILanes<T>
+    {
+        T.LoadColumns(source, stride, rows, out T c0, out T c1, out T c2, out T c3);
+        T.Store(panel, c0);
+        T.Store(panel + height, c1);
+        T.Store(panel + (2 * height), c2);
+        T.Store(panel + (3 * height), c3);
+    }
+
+    private static void GatherStrip(float* source, nint stride, int rows, int height, nint depth, float* panel)
+    {
+        for (nint k = 0; k < depth; k++, panel += height)
+            for (int r = 0; r < rows; r++) panel[r] = source[(r * stride) + k];
+    }
+
+    private static void GatherPadded(float* source, nint stride, int real, int height, nint depth, float* panel)
+    {
+        for (nint k = 0; k < depth; k++, panel += height)
         {
-            float* from = source + (r * row);
-            float* to = panel + r;
-            for (nint k = 0; k < depth; k++) to[k * height] = from[k * step];
+            for (int r = 0; r < real; r++) panel[r] = source[(r * stride) + k];
+            for (int r = real; r < 16; r++) panel[r] = 0;
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void CopyColumns<T>(float* source, nint step, nint depth, int real, int width, float* panel)
         where T : struct, ILanes<T>
     {
-        for (nint k = 0; k < depth; k++)
+        if (real == 32 && width == 32)
         {
-            for (int j = 0; j < width; j += 16)
+            for (nint k = 0; k < depth; k++, panel += 32, source += step)
             {
-                T v = real >= j + 16 ? T.Load(source + j) : T.LoadPartial(source + j, Math.Max(real - j, 0));
-                T.Store(panel + j, v);
+                T.Store(panel, T.Load(source));
+                T.Store(panel + 16, T.Load(source + 16));
             }
-            panel += width;
-            source += step;
+            return;
         }
-    }
-
-    private static void GatherColumns(float* source, nint column, nint step, nint depth, int real, int width, float* panel)
-    {
-        for (int j = 0; j < width; j++)
-        {
-            float* from = source + (j * column);
-            float* to = panel + j;
-            if (j < real)
-                for (nint k = 0; k < depth; k++) to[k * width] = from[k * step];
-            else
-                for (nint k = 0; k < depth; k++) to[k * width] = 0;
-        }
+        for (nint k = 0; k < depth; k++, panel += width, source += step)
+            for (int j = 0; j < width; j += 16) T.Store(panel + j, T.LoadPartial(source + j, Math.Clamp(real - j, 0, 16)));
     }
 }

@@ -23,6 +23,9 @@ internal unsafe interface ILanes<T>
 
     static abstract T BroadcastBits(int value);
 
+    /// <summary>A float of memory in all lanes: one load, no shuffle, which would take an arithmetic port's time.</summary>
+    static abstract T BroadcastFrom(float* source);
+
     static abstract T Load(float* source);
 
     static abstract void Store(float* target, T value);
@@ -32,6 +35,12 @@ internal unsafe interface ILanes<T>
 
     /// <summary>Stores the first <paramref name="count"/> lanes (0 to 16) and touches no memory beyond.</summary>
     static abstract void StorePartial(float* target, T value, int count);
+
+    /// <summary>
+    /// Transposes a block of 16 rows by 4 columns: row i at source + i·stride, column j in the j-th result. Rows from
+    /// <paramref name="rows"/> (4, 8, 12 or 16) on are not read; their lanes hold anything.
+    /// </summary>
+    static abstract void LoadColumns(float* source, nint stride, int rows, out T c0, out T c1, out T c2, out T c3);
 
     static abstract T operator +(T a, T b);
 

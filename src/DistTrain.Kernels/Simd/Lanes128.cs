@@ -33,6 +33,13 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 BroadcastFrom(float* source)
+    {
+        Vector128<float> v = Vector128.Create(*source);
+        return new(v, v, v, v);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 Load(float* source) => new(
         Vector128.Load(source),
         Vector128.Load(source + 4),
@@ -61,6 +68,19 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         float* lanes = stackalloc float[16];
         Store(lanes, value);
         for (int i = 0; i < count; i++) target[i] = lanes[i];
+    }
+
+    public static void LoadColumns(
+        float* source, nint stride, int rows, out Lanes128 c0, out Lanes128 c1, out Lanes128 c2, out Lanes128 c3)
+    {
+        float* columns = stackalloc float[64];
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < 4; j++)
+                columns[(j * 16) + i] = source[(i * stride) + j];
+        c0 = Load(columns);
+        c1 = Load(columns + 16);
+        c2 = Load(columns + 32);
+        c3 = Load(columns + 48);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -31,6 +31,13 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 BroadcastFrom(float* source)
+    {
+        Vector256<float> v = Vector256.Create(*source);
+        return new(v, v);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 Load(float* source) => new(Vector256.Load(source), Vector256.Load(source + 8));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -49,6 +56,20 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     {
         Avx.MaskStore(target, Mask(count), value._a);
         Avx.MaskStore(target + 8, Mask(count - 8), value._b);
+    }
+
+    // Rows i and i+4 share a register, so that two 4x4 transposes happen at once within its halves.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void LoadColumns(
+        float* source, nint stride, int rows, out Lanes256 c0, out Lanes256 c1, out Lanes256 c2, out Lanes256 c3)
+    {
+        Columns8(source, stride, rows, out var a0, out var a1, out var a2, out var a3);
+        Vector256<float> b0 = default, b1 = default, b2 = default, b3 = default;
+        if (rows > 8) Columns8(source + (8 * stride), stride, rows - 8, out b0, out b1, out b2, out b3);
+        c0 = new(a0, b0);
+        c1 = new(a1, b1);
+        c2 = new(a2, b2);
+        c3 = new(a3, b3);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -134,6 +155,31 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     {
         Vector256<float> eight = Vector256.Max(a._a, a._b);
         return Lanes128.MaxOf(Vector128.Max(eight.GetLower(), eight.GetUpper()));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Columns8(
+        float* source, nint stride, int rows, out Vector256<float> c0, out Vector256<float> c1, out Vector256<float> c2, out Vector256<float> c3)
+    {
+        Vector256<float> a = Halves(source, stride, rows);
+        Vector256<float> b = Halves(source + stride, stride, rows);
+        Vector256<float> c = Halves(source + (2 * stride), stride, rows);
+        Vector256<float> d = Halves(source + (3 * stride), stride, rows);
+        Vector256<double> lowAB = Avx.UnpackLow(a, b).AsDouble();
+        Vector256<double> highAB = Avx.UnpackHigh(a, b).AsDouble();
+        Vector256<double> lowCD = Avx.UnpackLow(c, d).AsDouble();
+        Vector256<double> highCD = Avx.UnpackHigh(c, d).AsDouble();
+        c0 = Avx.UnpackLow(lowAB, lowCD).AsSingle();
+        c1 = Avx.UnpackHigh(lowAB, lowCD).AsSingle();
+        c2 = Avx.UnpackLow(highAB, highCD).AsSingle();
+        c3 = Avx.UnpackHigh(highAB, highCD).AsSingle();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Halves(float* source, nint stride, int rows)
+    {
+        Vector256<float> v = Vector128.Load(source).ToVector256Unsafe();
+        return rows > 4 ? v.WithUpper(Vector128.Load(source + (4 * stride))) : v;
     }
 
     private static Vector256<float> Mask(int count) =>

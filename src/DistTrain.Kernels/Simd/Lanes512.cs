@@ -22,6 +22,9 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     public static Lanes512 BroadcastBits(int value) => new(Vector512.Create(value).AsSingle());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 BroadcastFrom(float* source) => new(Vector512.Create(*source));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 Load(float* source) => new(Vector512.Load(source));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -34,6 +37,25 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StorePartial(float* target, Lanes512 value, int count) =>
         Avx512F.MaskStore(target, Mask(count), value._a);
+
+    // Rows i, i+4, i+8 and i+12 share a register, so that four 4x4 transposes happen at once within its quarters.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void LoadColumns(
+        float* source, nint stride, int rows, out Lanes512 c0, out Lanes512 c1, out Lanes512 c2, out Lanes512 c3)
+    {
+        Vector512<float> a = Quarters(source, stride, rows);
+        Vector512<float> b = Quarters(source + stride, stride, rows);
+        Vector512<float> c = Quarters(source + (2 * stride), stride, rows);
+        Vector512<float> d = Quarters(source + (3 * stride), stride, rows);
+        Vector512<double> lowAB = Avx512F.UnpackLow(a, b).AsDouble();
+        Vector512<double> highAB = Avx512F.UnpackHigh(a, b).AsDouble();
+        Vector512<double> lowCD = Avx512F.UnpackLow(c, d).AsDouble();
+        Vector512<double> highCD = Avx512F.UnpackHigh(c, d).AsDouble();
+        c0 = new(Avx512F.UnpackLow(lowAB, lowCD).AsSingle());
+        c1 = new(Avx512F.UnpackHigh(lowAB, lowCD).AsSingle());
+        c2 = new(Avx512F.UnpackLow(highAB, highCD).AsSingle());
+        c3 = new(Avx512F.UnpackHigh(highAB, highCD).AsSingle());
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 operator +(Lanes512 a, Lanes512 b) => new(a._a + b._a);
@@ -103,6 +125,16 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     {
         Vector256<float> eight = Vector256.Max(a._a.GetLower(), a._a.GetUpper());
         return Lanes128.MaxOf(Vector128.Max(eight.GetLower(), eight.GetUpper()));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Quarters(float* source, nint stride, int rows)
+    {
+        Vector512<float> v = Vector128.Load(source).ToVector256Unsafe().ToVector512Unsafe();
+        if (rows > 4) v = Avx512F.InsertVector128(v, Vector128.Load(source + (4 * stride)), 1);
+        if (rows > 8) v = Avx512F.InsertVector128(v, Vector128.Load(source + (8 * stride)), 2);
+        if (rows > 12) v = Avx512F.InsertVector128(v, Vector128.Load(source + (12 * stride)), 3);
+        return v;
     }
 
     private static Vector512<float> Mask(int count) =>

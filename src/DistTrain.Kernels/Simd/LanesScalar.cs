@@ -23,6 +23,8 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
 
     public static LanesScalar BroadcastBits(int value) => Broadcast(BitConverter.Int32BitsToSingle(value));
 
+    public static LanesScalar BroadcastFrom(float* source) => Broadcast(*source);
+
     public static LanesScalar Load(float* source) => Unsafe.ReadUnaligned<LanesScalar>(source);
 
     public static void Store(float* target, LanesScalar value) => Unsafe.WriteUnaligned(target, value);
@@ -37,6 +39,19 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
     public static void StorePartial(float* target, LanesScalar value, int count)
     {
         for (int i = 0; i < count; i++) target[i] = value[i];
+    }
+
+    public static void LoadColumns(
+        float* source, nint stride, int rows, out LanesScalar c0, out LanesScalar c1, out LanesScalar c2, out LanesScalar c3)
+    {
+        c0 = c1 = c2 = c3 = default;
+        for (int i = 0; i < rows; i++)
+        {
+            c0[i] = source[i * stride];
+            c1[i] = source[(i * stride) + 1];
+            c2[i] = source[(i * stride) + 2];
+            c3[i] = source[(i * stride) + 3];
+        }
     }
 
     public static LanesScalar operator +(LanesScalar a, LanesScalar b)

@@ -1,0 +1,82 @@
+using System.Runtime.CompilerServices;
+
+namespace DistTrain.Kernels;
+
+/// <summary>A block of C whose operands are where they should be for one range of k: packed, or read in place.</summary>
+internal unsafe struct GemmBlock
+{
+    /// <summary>op(A)(i, k) is at A[i·RowA + k·StepA]; packed strips have StepA 0 and lie at i·Depth.</summary>
+    public float* A;
+
+    /// <inheritdoc cref="A"/>
+    public nint RowA;
+
+    /// <inheritdoc cref="A"/>
+    public nint StepA;
+
+    /// <summary>op(B)(k, j) is at B[k·StepB + j]; packed strips have StepB 0 and lie at j·Depth.</summary>
+    public float* B;
+
+    /// <inheritdoc cref="B"/>
+    public nint StepB;
+
+    public nint Rows;
+    public nint Columns;
+    public nint Depth;
+
+    /// <summary>Whether this is the first range of k, and whether it is the last.</summary>
+    public bool First;
+
+    /// <inheritdoc cref="First"/>
+    public bool Last;
+
+    public float* C;
+    public nint StrideC;
+    public TileFinish Finish;
+
+    /// <summary>Room for one tile.</summary>
+    public float* Scratch;
+
+    /// <summary>Runs all tiles, down the rows within each strip of B.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public readonly void Run<T>()
+        where T : struct, ILanes<T>
+    {
+        int width = TileDispatch.Width<T>();
+        bool packedA = StepA == 0;
+        bool packedB = StepB == 0;
+        bool finish = Last && Finish.Needed;
+        bool apart = Finish.ReadsC;
+        TileArguments t = default;
+        t.RowStrideA = RowA;
+        t.StepA = StepA;
+        t.StepB = packedB ? width : StepB;
+        t.Depth = Depth;
+        t.FromStride = StrideC;
+        t.ToStride = apart ? width : StrideC;
+        for (nint j = 0; j < Columns; j += width)
+        {
+            int columns = (int)Math.Min(width, Columns - j);
+            t.B = B + (packedB ? j * Depth : j);
+            for (nint i = 0; i < Rows;)
+            {
+                int height = TileDispatch.Height<T>(Rows - i);
+                float* c = C + (i * StrideC) + j;
+                if (packedA)
+                {
+                    t.A = A + (i * Depth);
+                    t.StepA = height;
+                }
+                else
+                {
+                    t.A = A + (i * RowA);
+                }
+                t.From = First ? null : c;
+                t.To = apart ? Scratch : c;
+                TileDispatch.Run<T>(ref t, height, columns, RowA == 1);
+                if (finish) Finish.Run<T>(t.To, t.ToStride, c, StrideC, height, columns, j);
+                i += height;
+            }
+        }
+    }
+}
