@@ -23,15 +23,15 @@ public sealed class GrpcMetadata : IEnumerable<GrpcMetadataEntry>
     /// <summary>How many entries there are.</summary>
     public int Count => _entries.Count;
 
-    /// <summary>Adds text: printable ASCII, no space at either end.</summary>
+    /// <summary>Adds text: printable ASCII, not empty, no space at either end.</summary>
     /// <exception cref="ArgumentException">The key or value can't travel as gRPC metadata.</exception>
     public GrpcMetadata Add(string key, string value)
     {
         CheckKey(key);
         if (IsBinary(key)) throw new ArgumentException($"metadata '{key}': a key that ends in -bin has a binary value", nameof(key));
-        if (value.AsSpan().ContainsAnyExceptInRange(' ', '~') || value.AsSpan().Trim(' ').Length != value.Length)
+        if (value.Length == 0 || value.AsSpan().ContainsAnyExceptInRange(' ', '~') || value.AsSpan().Trim(' ').Length != value.Length)
         {
-            throw new ArgumentException($"metadata '{key}': a text value is printable ASCII with no space at either end; other values go under a key that ends in -bin", nameof(value));
+            throw new ArgumentException($"metadata '{key}': a text value is printable ASCII, not empty, with no space at either end; other values go under a key that ends in -bin", nameof(value));
         }
 
         return AddUnchecked(new(key, value, null));

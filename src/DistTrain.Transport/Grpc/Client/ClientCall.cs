@@ -14,6 +14,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
     private readonly GrpcCallOptions _options;
     private readonly CancellationTokenSource _cancellation = new();
     private readonly CancellationTokenRegistration _registration;
+    private readonly CancellationTokenRegistration _channelClosed;
     private readonly ITimer? _timer;
     private readonly RequestBody _body;
     private readonly bool _sent;
@@ -22,6 +23,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
     private volatile GrpcException? _end;
     private volatile bool _expired;
     private volatile bool _succeeded;
+    private bool _completed;
     private int _disposed;
 
     public ClientCall(GrpcChannel channel, GrpcMethod method, GrpcCallOptions options, TRequest? onlyRequest)
@@ -33,6 +35,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
         _reader = new(this);
         Requests = new Writer(this, encoder);
         _registration = options.Cancellation.UnsafeRegister(static call => ((ClientCall<TRequest, TResponse>)call!).Cancel(), this);
+        _channelClosed = channel.Closed.UnsafeRegister(static call => ((ClientCall<TRequest, TResponse>)call!).Cancel(), this);
         if (options.Timeout is { } timeout && timeout < LongestTimer)
         {
             if (timeout <= TimeSpan.Zero) OnDeadline();
@@ -65,7 +68,11 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
         }
     }
 
-    public void CompleteRequests() => _body.Complete();
+    public void CompleteRequests()
+    {
+        _completed = true;
+        _body.Complete();
+    }
 
     public void Cancel() => _cancellation.Cancel();
 
@@ -74,6 +81,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
         if (Interlocked.Exchange(ref _disposed, 1) == 1) return;
         _timer?.Dispose();
         _registration.Dispose();
+        _channelClosed.Dispose();
         if (!_succeeded) _cancellation.Cancel();
         _body.Close();
         _reader.Dispose();
@@ -98,7 +106,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
         if (cancellation.IsCancellationRequested) return new OperationCanceledException(exception.Message, exception, cancellation);
         if (_options.Cancellation.IsCancellationRequested) return new OperationCanceledException(exception.Message, exception, _options.Cancellation);
         if (_end is { } known) return new GrpcException(known.Status, known.Trailers, exception);
-        if (_cancellation.IsCancellationRequested) return new GrpcException(GrpcStatusCode.Cancelled, "the call was cancelled here", exception);
+        if (_cancellation.IsCancellationRequested) return new GrpcException(GrpcStatusCode.Cancelled, _channel.Closed.IsCancellationRequested ? "the channel was closed" : "the call was cancelled here", exception);
         return writing ? await WhyNoMoreRequestsAsync(exception) : _end = TransportErrors.ToGrpc(exception, _channel.Address, _channel.Options.ConnectTimeout);
     }
 
@@ -199,7 +207,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
         protected override void Begin()
         {
             if (call._sent || (_wroteOne && call._method.SingleRequest)) throw new InvalidOperationException($"{call._method.FullName} has one request, and it has been written");
-            if (call._body.IsCompleted && call._end is null && !call._response.IsCompleted) throw new InvalidOperationException("the requests have been completed");
+            if (call._completed) throw new InvalidOperationException("the requests have been completed");
             if (Interlocked.Exchange(ref _turn, 1) == 1) throw new InvalidOperationException("a write of this call is under way: one at a time");
         }
 

@@ -19,6 +19,7 @@ namespace DistTrain.Transport.Grpc;
 public sealed class GrpcChannel : IGrpcInvoker, IDisposable
 {
     private readonly HttpMessageInvoker _http;
+    private readonly CancellationTokenSource _closed = new();
 
     /// <summary>Makes a channel to <paramref name="address"/>, <c>http://host:port</c> or <c>https://host:port</c>.</summary>
     /// <exception cref="ArgumentException">The address has another form.</exception>
@@ -43,6 +44,9 @@ public sealed class GrpcChannel : IGrpcInvoker, IDisposable
 
     internal AuthenticationHeaderValue? Authorization { get; }
 
+    /// <summary>HttpClient lets requests run on when it is disposed; a channel doesn't.</summary>
+    internal CancellationToken Closed => _closed.Token;
+
     /// <inheritdoc/>
     public IGrpcCall<TRequest, TResponse> Open<TRequest, TResponse>(GrpcMethod<TRequest, TResponse> method, GrpcCallOptions? options = null)
         where TRequest : class, IMessage<TRequest>, new()
@@ -59,7 +63,11 @@ public sealed class GrpcChannel : IGrpcInvoker, IDisposable
     }
 
     /// <summary>Closes the connections and breaks off the calls that run.</summary>
-    public void Dispose() => _http.Dispose();
+    public void Dispose()
+    {
+        _closed.Cancel();
+        _http.Dispose();
+    }
 
     internal Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellation) => _http.SendAsync(request, cancellation);
 
@@ -84,7 +92,6 @@ public sealed class GrpcChannel : IGrpcInvoker, IDisposable
         {
             SslClientAuthenticationOptions ssl = handler.SslOptions;
             if (tls.AuthorityFile is { } authority) ssl.CertificateChainPolicy = PemFiles.Trust(authority);
-            if (tls.ServerName is { } name) ssl.TargetHost = name;
             if (tls.CertificateFile is { } certificate)
             {
                 string key = tls.KeyFile ?? throw new ArgumentException($"the client certificate {certificate} comes without a key file", nameof(options));

@@ -9,6 +9,7 @@ internal static class RequestHeaders
     {
         request.Content!.Headers.TryAddWithoutValidation("content-type", WireText.ContentType);
         request.Headers.TryAddWithoutValidation("te", "trailers");
+        if (channel.Options.Tls?.ServerName is { } name) request.Headers.Host = name;
         request.Headers.TryAddWithoutValidation("user-agent", UserAgent);
         request.Headers.TryAddWithoutValidation("grpc-accept-encoding", Gzip.Accepted);
         if (options.Timeout is { } timeout) request.Headers.TryAddWithoutValidation("grpc-timeout", WireText.EncodeTimeout(timeout));

@@ -10,5 +10,5 @@ public sealed record GrpcServerTls(string CertificateFile, string KeyFile, strin
 /// <param name="AuthorityFile">Certificates of the only authorities to trust; null trusts the system's.</param>
 /// <param name="CertificateFile">The client's own certificate, for servers that demand one.</param>
 /// <param name="KeyFile">Its private key, not encrypted.</param>
-/// <param name="ServerName">The name that the server's certificate must bear when it isn't the address's host.</param>
+/// <param name="ServerName">The name that the server's certificate must bear when it isn't the address's host; calls bear it as their authority too.</param>
 public sealed record GrpcClientTls(string? AuthorityFile = null, string? CertificateFile = null, string? KeyFile = null, string? ServerName = null);
