@@ -5,6 +5,7 @@ using DistTrain.Kernels;
 namespace DistTrain.Nn.Tests;
 
 /// <summary>What a run promises beside its numbers: announcements, padding, hits, no allocation, refusals.</summary>
+[Collection(ProcessWideState.Name)]
 public sealed unsafe class ModelRunTests
 {
     // 5 × 7 weights and 7 biases: every tensor is followed by padding.

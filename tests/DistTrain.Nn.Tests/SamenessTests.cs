@@ -4,6 +4,7 @@ using DistTrain.Kernels;
 namespace DistTrain.Nn.Tests;
 
 /// <summary>Invariant I1: outputs, sums and gradients have the same bits however rows, nodes, threads and vectors are cut.</summary>
+[Collection(ProcessWideState.Name)]
 public sealed unsafe class SamenessTests
 {
     // 7 shards of 50 rows, one of them empty.
