@@ -21,6 +21,11 @@ public sealed record AdamSpec(
     internal const string Kind = "adam";
     internal const string DecoupledKind = "adamw";
 
+    // At 1 the bias correction 1 − beta^t would be 0.
+    private const double BelowOne = 0.9999999;
+
+    private static readonly ImmutableArray<string> Moments = ["exp_avg", "exp_avg_sq"];
+
     /// <summary>Adam as a beginner wants it.</summary>
     public static AdamSpec Adam { get; } = new();
 
@@ -34,7 +39,7 @@ public sealed record AdamSpec(
     public override double LearningRate { get; init; } = LearningRate;
 
     /// <inheritdoc/>
-    public override ImmutableArray<string> StateVectors => ["exp_avg", "exp_avg_sq"];
+    public override ImmutableArray<string> StateVectors => Moments;
 
     /// <inheritdoc/>
     public override IOptimizer Create() => new AdamOptimizer(this);
@@ -63,9 +68,6 @@ public sealed record AdamSpec(
         if (pair.Items.Count != 2) throw pair.Error($"expected two numbers such as [0.9, 0.999], got {(pair.Kind == ConfigKind.List ? $"a list of {pair.Items.Count}" : pair.Describe())}");
         return (pair.Items[0].AsNumber(0, BelowOne), pair.Items[1].AsNumber(0, BelowOne));
     }
-
-    // At 1 the bias correction 1 − beta^t would be 0.
-    private const double BelowOne = 0.9999999;
 }
 
 /// <summary>The update rule of <see cref="AdamSpec"/>.</summary>

@@ -17,6 +17,8 @@ public sealed record SgdSpec(double LearningRate = 0.01, double Momentum = 0.9, 
 {
     internal const string Kind = "sgd";
 
+    private static readonly ImmutableArray<string> Velocity = ["momentum"];
+
     /// <inheritdoc/>
     public override string Name => Kind;
 
@@ -24,7 +26,7 @@ public sealed record SgdSpec(double LearningRate = 0.01, double Momentum = 0.9, 
     public override double LearningRate { get; init; } = LearningRate;
 
     /// <inheritdoc/>
-    public override ImmutableArray<string> StateVectors => Momentum == 0 ? [] : ["momentum"];
+    public override ImmutableArray<string> StateVectors => Momentum == 0 ? [] : Velocity;
 
     /// <inheritdoc/>
     public override IOptimizer Create() => new SgdOptimizer(this);

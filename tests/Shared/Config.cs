@@ -1,7 +1,7 @@
 using System.Text.Json;
 using DistTrain.Core.Config;
 
-namespace DistTrain.Nn.Tests;
+namespace DistTrain.Tests;
 
 /// <summary>Job fragments for tests, written in JSON, which is YAML too.</summary>
 internal static class Config
@@ -24,7 +24,8 @@ internal static class Config
             case JsonValueKind.Null:
                 return ConfigNode.NewScalar(null, path, Place);
             default:
-                return ConfigNode.NewScalar(element.ToString().ToLowerInvariant() is "true" or "false" ? element.ToString().ToLowerInvariant() : element.ToString(), path, Place);
+                string text = element.ValueKind == JsonValueKind.String ? element.GetString()! : element.GetRawText();
+                return ConfigNode.NewScalar(text, path, Place);
         }
     }
 }
