@@ -1,0 +1,77 @@
+using System.Collections.Immutable;
+using DistTrain.Core.Layout;
+
+namespace DistTrain.Core.Tests.Layout;
+
+public class LayoutTests
+{
+    private static ParameterLayout Layout(params int[] lengths) =>
+        new(lengths.Select((n, i) => ($"t{i}", ImmutableArray.Create(n), TensorRole.Parameter)));
+
+    [Fact]
+    public void Layout_OfTensors_AlignsEachToSixteenElements()
+    {
+        ParameterLayout layout = Layout(10, 16, 33);
+        Assert.Equal([0L, 16, 32], layout.Tensors.Select(t => t.Offset));
+        Assert.Equal(80, layout.Length);
+        Assert.Equal(59, layout.ElementCount);
+    }
+
+    [Fact]
+    public void Layout_WithTwoTensorsOfOneName_IsRefused()
+    {
+        Assert.Throws<ArgumentException>(() => new ParameterLayout([("w", [1], TensorRole.Parameter), ("w", [2], TensorRole.Parameter)]));
+    }
+
+    [Fact]
+    public void BlockEdges_RestartAtEachTensor()
+    {
+        Assert.Equal([0L, 4096, 8192, 8208, 8224], Layout(8193, 10).BlockEdges());
+    }
+
+    [Theory]
+    [InlineData(1, 4096)]
+    [InlineData(2, 4096)]
+    [InlineData(3, 5000)]
+    [InlineData(5, 100_000)]
+    public void Plan_OfAnyPartitions_CoversTheVectorWithWholeBlocks(int partitions, int bucketLength)
+    {
+        ParameterLayout layout = Layout(30_000, 10, 4096, 128, 12_345);
+        var plan = new BucketPlan(layout, partitions, bucketLength);
+        var edges = layout.BlockEdges().ToHashSet();
+        long at = 0;
+        foreach (Partition partition in plan.Partitions)
+        {
+            Assert.Equal(at, partition.Offset);
+            Assert.NotEmpty(partition.Buckets);
+            foreach (Bucket bucket in partition.Buckets)
+            {
+                Assert.Equal(at, bucket.Offset);
+                Assert.Equal(bucket, plan.Buckets[bucket.Index]);
+                Assert.Equal(partition.Index, bucket.Partition);
+                Assert.Contains(bucket.Offset, edges);
+                at = bucket.End;
+            }
+
+            Assert.Equal(at, partition.End);
+        }
+
+        Assert.Equal(layout.Length, at);
+    }
+
+    [Fact]
+    public void Plan_WithAsManyPartitionsAsBlocks_GivesEachOne()
+    {
+        ParameterLayout layout = Layout(5000, 10, 10);
+        var plan = new BucketPlan(layout, BucketPlan.MostPartitions(layout), 4096);
+        Assert.Equal(4, plan.Partitions.Length);
+        Assert.All(plan.Partitions, p => Assert.Single(p.Buckets));
+    }
+
+    [Fact]
+    public void Plan_WithMorePartitionsThanBlocks_IsRefused()
+    {
+        ParameterLayout layout = Layout(10);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new BucketPlan(layout, 2, 4096));
+    }
+}
