@@ -44,8 +44,8 @@ public sealed class CheckpointDraft : IDisposable
         }
     }
 
-    /// <summary>Bytes that its files need, without the manifest.</summary>
-    public long Bytes => (_model?.FileLength ?? 0) + (_optimizer?.FileLength ?? 0);
+    /// <summary>Bytes of its tensors; headers and the manifest take a few thousand more.</summary>
+    public long Bytes => checked(_layout.ElementCount * sizeof(float) * (1 + _stateVectors.Count));
 
     /// <summary>
     /// Writes elements [<paramref name="offset"/>, offset + values.Length) of a flat vector: <c>weights</c>, or one of the
