@@ -77,12 +77,14 @@ internal static class JsonFile
     {
         try
         {
+            CheckPlace(path);
             if (trains) Write(path, new TrainResult { Error = message, ExitCode = (int)code });
             else Write(path, new Outcome((int)code, message));
         }
         catch (DistTrainException e)
         {
-            error.WriteLine($"disttrain: {e.Message}");
+            // The command may have failed for this very reason.
+            if (e.Message != message) error.WriteLine($"disttrain: {e.Message}");
         }
     }
 

@@ -27,8 +27,8 @@ internal static class UsageErrors
                 : Usage($"{command.Name}: '{first}' is one argument too many");
         }
 
+        if (parsed.Tokens.Count == 0) throw Usage($"a command is missing; there are: {string.Join(", ", Visible(command.Subcommands).Select(c => c.Name))} (disttrain --help)");
         if (parsed.Errors is [ParseError error, ..]) throw Usage(InContext(command, error.Message));
-        if (command is RootCommand && parsed.Action is null) throw Usage($"a command is missing; there are: {string.Join(", ", Visible(command.Subcommands).Select(c => c.Name))} (disttrain --help)");
     }
 
     private static DistTrainException UnknownOption(Command command, string token)

@@ -8,10 +8,11 @@ internal sealed class NetworkArguments
 {
     private readonly Option<string?> _listen = new("--listen") { HelpName = "HOST:PORT" };
     private readonly Option<string?> _join = new("--join") { HelpName = "HOST:PORT", Description = "Where the coordinator listens." };
-    private readonly Option<string?> _advertise = new("--advertise") { HelpName = "HOST", Description = "The name or address by which workers reach this server, where it is not that of --listen." };
+    private readonly Option<string?> _advertise = new("--advertise") { HelpName = "HOST", Description = "The name or address by which workers reach this server, where it is not that of --listen (for 0.0.0.0: this machine's name)." };
     private readonly Option<string?> _certificate = new("--tls-cert") { HelpName = "FILE", Description = "This process's certificate (PEM)." };
     private readonly Option<string?> _key = new("--tls-key") { HelpName = "FILE", Description = "Its private key (PEM)." };
-    private readonly Option<string?> _ca = new("--tls-ca") { HelpName = "FILE", Description = "The authority that the others' certificates come from (PEM); one that listens with it demands a certificate of everyone." };
+    private readonly Option<string?> _ca = new("--tls-ca") { HelpName = "FILE", Description = "The authority that the others' certificates come from (PEM)." };
+    private readonly Option<bool> _mutual = new("--mutual-tls") { Description = "Demands a certificate of --tls-ca's from everyone who connects." };
     private readonly Option<string?> _tokenFile = new("--token-file") { HelpName = "FILE", Description = "A file with the job's secret, the same for everyone in it." };
     private readonly Option<bool> _insecure = new("--insecure") { Description = "Talk beyond this machine without TLS and token all the same." };
     private readonly Option<string?> _wait = new("--join-timeout") { HelpName = "DURATION", Description = "How long to wait for the others, such as 90s or 10m (default 60s)." };
@@ -34,6 +35,7 @@ internal sealed class NetworkArguments
         command.Add(_certificate);
         command.Add(_key);
         command.Add(_ca);
+        if (listens) command.Add(_mutual);
         command.Add(_tokenFile);
         command.Add(_insecure);
         command.Add(_wait);
@@ -49,6 +51,7 @@ internal sealed class NetworkArguments
             CertificateFile = Existing(parsed, _certificate),
             KeyFile = Existing(parsed, _key),
             CaFile = Existing(parsed, _ca),
+            MutualTls = _listens && parsed.GetValue(_mutual),
             Insecure = parsed.GetValue(_insecure),
         };
         if (parsed.GetValue(_wait) is { } wait) options = options with { JoinTimeout = Duration(wait) };
@@ -56,7 +59,6 @@ internal sealed class NetworkArguments
         if (_listens)
         {
             options = options with { Listen = parsed.GetValue(_listen) ?? options.Listen, Advertise = _joins ? parsed.GetValue(_advertise) : null };
-            if (_joins && NetworkRules.NeedsHostName(options)) options = options with { Advertise = System.Net.Dns.GetHostName() };
         }
 
         NetworkRules.Check(options, _listens);

@@ -5,26 +5,17 @@ using DistTrain.Core;
 namespace DistTrain.Cli.Options;
 
 /// <summary>
-/// What DESIGN's I5 wants of addresses: beyond loopback, TLS and a token, or mutual TLS, unless <c>--insecure</c> is said.
+/// Addresses as they are written, and what DESIGN's I5 wants of one who joins: no token goes to another machine in the
+/// clear, unless <c>--insecure</c> is said. Who listens is checked by the library.
 /// </summary>
 internal static class NetworkRules
 {
-    /// <exception cref="DistTrainException">An address is malformed, or a rule is broken.</exception>
+    /// <exception cref="DistTrainException">An address is malformed, or joining like this would not be safe or not work.</exception>
     public static void Check(NetworkOptions options, bool listens)
     {
-        if (options.CertificateFile is null != options.KeyFile is null)
-        {
-            throw Usage(options.KeyFile is null ? "--tls-cert without --tls-key: a certificate needs its private key" : "--tls-key without --tls-cert: a private key needs its certificate");
-        }
-
-        if (listens) CheckListening(options);
+        if (listens) Split("--listen", options.Listen, 0);
         if (options.Join is { } join) CheckJoining(options, join, listens);
     }
-
-    /// <summary>Whether a server that listens on every address has no name yet to give to workers.</summary>
-    public static bool NeedsHostName(NetworkOptions options) =>
-        options.Advertise is null && IPAddress.TryParse(Split("--listen", options.Listen, 0).Host, out IPAddress? address) &&
-        (address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any));
 
     public static bool IsLoopback(string host) =>
         host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || (IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address));
@@ -42,16 +33,6 @@ internal static class NetworkRules
             : throw Usage(string.Create(CultureInfo.InvariantCulture, $"{option} {text}: expected a port from {leastPort} to 65535 after the colon"));
     }
 
-    private static void CheckListening(NetworkOptions options)
-    {
-        (string host, _) = Split("--listen", options.Listen, 0);
-        if (IsLoopback(host) || options.Insecure) return;
-        bool tls = options.CertificateFile is not null;
-        if (tls && (options.Token is not null || options.CaFile is not null)) return;
-        throw Usage($"--listen {options.Listen}: others can reach this address, so it needs --tls-cert, --tls-key and --token-file (or --tls-ca in place of the token), or --insecure\n" +
-            $"missing: {string.Join(" and ", Missing(tls, options.Token is not null))}");
-    }
-
     private static void CheckJoining(NetworkOptions options, string join, bool listens)
     {
         (string host, _) = Split("--join", join, 1);
@@ -65,12 +46,6 @@ internal static class NetworkRules
         {
             throw Usage($"--listen {options.Listen}: workers on other machines can't reach this address; give --listen HOST:PORT with an address of this machine, or 0.0.0.0:PORT");
         }
-    }
-
-    private static IEnumerable<string> Missing(bool tls, bool token)
-    {
-        if (!tls) yield return "TLS";
-        if (!token) yield return "the token";
     }
 
     private static DistTrainException Usage(string message) => new(ExitCode.BadUsage, message);

@@ -35,7 +35,7 @@ internal sealed class LiveDisplay : IDisplay
     public void Begin(TrainingStarted started)
     {
         _started = started;
-        Progress progress = _console.Progress();
+        Spectre.Console.Progress progress = _console.Progress();
         progress.RefreshRate = Redraw;
         _drawing = progress
             .AutoClear(true)

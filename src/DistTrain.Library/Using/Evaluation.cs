@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using DistTrain.Composition;
 using DistTrain.Core;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
@@ -29,10 +30,10 @@ public static class Evaluation
         using LoadedCheckpoint checkpoint = CheckpointStore.Find(path, warn);
         CheckpointManifest manifest = checkpoint.Manifest;
         Job job = JobReader.Parse(manifest.Job, $"{checkpoint.Path}: job", overrides);
-        JobModel loaded = JobModel.Load(job);
-        CheckDataIsMeant(checkpoint, loaded.Data, overrides);
+        JobContext loaded = JobContext.Load(job);
+        CheckDataIsMeant(checkpoint, loaded, overrides);
         ModelComparison.RequireSameModel(checkpoint.Path, manifest, loaded.Model.Layout.Tensors.Select(t => (t.Name, t.Shape)));
-        if (loaded.Data.Test is not { Count: > 0 } test) throw new DistTrainException(ExitCode.BadData, $"{loaded.Data.Summary}: there are no test examples; name some with --data FILE");
+        if (loaded.Test is not { Count: > 0 } test) throw new DistTrainException(ExitCode.BadData, $"{loaded.DataSummary}: there are no test examples; name some with --data FILE");
         if (manifest.NumericsRevision != NumericsRevision.Current) warn($"saved under numerics revision {manifest.NumericsRevision}, this build has {NumericsRevision.Current}: the last digits may differ");
 
         ParameterLayout layout = loaded.Model.Layout;
@@ -44,7 +45,7 @@ public static class Evaluation
             Name = job.Name,
             Checkpoint = checkpoint.Path,
             Steps = manifest.Version,
-            Data = loaded.Data.Summary,
+            Data = loaded.DataSummary,
             Examples = stats.Examples,
             TestLoss = stats.MeanLoss,
             TestAccuracy = loaded.Model.HasAccuracy ? stats.Accuracy : null,
@@ -54,10 +55,10 @@ public static class Evaluation
         };
     }
 
-    private static void CheckDataIsMeant(LoadedCheckpoint checkpoint, LoadedData data, IReadOnlyCollection<string> overrides)
+    private static void CheckDataIsMeant(LoadedCheckpoint checkpoint, JobContext data, IReadOnlyCollection<string> overrides)
     {
         if (data.DataHash == checkpoint.Manifest.DataHash || overrides.Any(o => o.StartsWith("data", StringComparison.Ordinal))) return;
-        throw new DistTrainException(ExitCode.BadData, $"{data.Summary}: not the data that {checkpoint.Path} was trained on (data hash {data.DataHash[..12]}…, there {checkpoint.Manifest.DataHash[..Math.Min(12, checkpoint.Manifest.DataHash.Length)]}…)\nname it with --set data.path=…, or other test examples with --data FILE");
+        throw new DistTrainException(ExitCode.BadData, $"{data.DataSummary}: not the data that {checkpoint.Path} was trained on (data hash {data.DataHash[..12]}…, there {checkpoint.Manifest.DataHash[..Math.Min(12, checkpoint.Manifest.DataHash.Length)]}…)\nname it with --set data.path=…, or other test examples with --data FILE");
     }
 
     private static unsafe void Read(LoadedCheckpoint checkpoint, NativeBuffer weights)

@@ -1,3 +1,4 @@
+using DistTrain.Composition;
 using DistTrain.Jobs;
 using DistTrain.Kernels;
 using DistTrain.Nn;
@@ -12,24 +13,24 @@ public static class Inspection
     /// <exception cref="Core.DistTrainException">The data can't be read, or the model doesn't fit it.</exception>
     public static InspectedJob Of(Job job)
     {
-        (Data.LoadedData data, Model model) = JobModel.Load(job);
-        long stepsPerEpoch = (data.Train.Count + job.Batch.Size - 1) / job.Batch.Size;
+        var context = JobContext.Load(job);
+        Model model = context.Model;
         int workers = Math.Min(job.Cluster.Workers, job.Batch.Shards);
-        int rows = (int)Math.Min(data.Train.Count, (job.Batch.Size + workers - 1) / workers);
+        int rows = (int)Math.Min(context.Facts.TrainExamples, (job.Batch.Size + workers - 1) / workers);
         using var run = new ModelRun(model, rows, KernelPool.Single);
         return new InspectedJob
         {
             Name = job.Name,
             JobHash = job.Hash,
-            DataHash = data.DataHash,
-            Data = data.Summary,
-            TrainExamples = data.Train.Count,
-            TestExamples = data.Test?.Count ?? 0,
+            DataHash = context.DataHash,
+            Data = context.DataSummary,
+            TrainExamples = context.Facts.TrainExamples,
+            TestExamples = context.Facts.TestExamples,
             Layers = [.. model.Summary.Select(l => new InspectedLayer(l.Name, l.Kind, l.InputShape, l.OutputShape, l.Parameters, l.Flops))],
             Parameters = model.Layout.ElementCount,
             Flops = model.Summary.Sum(l => l.Flops),
-            StepsPerEpoch = stepsPerEpoch,
-            TotalSteps = job.Training.TotalSteps(stepsPerEpoch),
+            StepsPerEpoch = context.StepsPerEpoch,
+            TotalSteps = context.TotalSteps,
             ServerBytes = model.Layout.Length * sizeof(float) * (1 + job.Optimizer.StateVectors.Length),
             WorkerBytes = run.Bytes + (2 * sizeof(float) * model.Layout.Length),
             Job = job.ToYaml(),
