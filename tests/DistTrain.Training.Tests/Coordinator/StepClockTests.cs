@@ -1,0 +1,118 @@
+using DistTrain.Core.Messages;
+using DistTrain.Training.Coordinator;
+
+namespace DistTrain.Training.Tests.Coordinator;
+
+public class StepClockTests
+{
+    internal static TrainingPlan Plan(long stepsPerEpoch = 10, long totalSteps = 20, long checkpointEvery = 0, long first = 0, bool evaluates = true, int workers = 2, int servers = 1) => new()
+    {
+        JobText = "name: test",
+        JobHash = "job",
+        DataHash = "data",
+        Data = new DataFacts([4], 2, 1, 100, 20),
+        NumericsRevision = 1,
+        Shards = 4,
+        StepsPerEpoch = stepsPerEpoch,
+        TotalSteps = totalSteps,
+        Evaluates = evaluates,
+        CheckpointEvery = checkpointEvery,
+        Workers = workers,
+        Servers = servers,
+        MostPartitions = 8,
+        BucketLength = 4096,
+        FirstVersion = first,
+        FailureTimeout = TimeSpan.FromSeconds(3),
+        JoinTimeout = TimeSpan.FromSeconds(60),
+    };
+
+    private static void RunTo(StepClock clock, long version)
+    {
+        while (clock.Committed < version)
+        {
+            clock.Grant();
+            Assert.True(clock.Granted > clock.Committed, $"stuck at {clock.Committed}");
+            Assert.True(clock.Applied(0, clock.Committed, 1));
+        }
+    }
+
+    [Fact]
+    public void Grant_WithoutEvaluations_StaysAWindowAhead()
+    {
+        var clock = new StepClock(Plan(evaluates: false));
+        Assert.True(clock.Grant());
+        Assert.Equal(StepClock.Window, clock.Granted);
+        Assert.False(clock.Grant());
+        RunTo(clock, 19);
+        clock.Grant();
+        Assert.Equal(20, clock.Granted);
+    }
+
+    [Fact]
+    public void Grant_BeforeAnEvaluation_StopsAtItsVersion()
+    {
+        var clock = new StepClock(Plan());
+        RunTo(clock, 10);
+        Assert.True(clock.EvaluationDue);
+        Assert.False(clock.Grant());
+        Assert.Equal(10, clock.Granted);
+        clock.Evaluated(10);
+        Assert.False(clock.EvaluationDue);
+        Assert.True(clock.Grant());
+        Assert.Equal(14, clock.Granted);
+    }
+
+    [Fact]
+    public void Applied_ByEveryPartitionOnce_Commits()
+    {
+        var clock = new StepClock(Plan());
+        clock.Grant();
+        Assert.False(clock.Applied(0, 0, 2));
+        Assert.False(clock.Applied(0, 0, 2));
+        Assert.False(clock.Applied(1, 1, 2));
+        Assert.Equal(0, clock.Committed);
+        Assert.True(clock.Applied(1, 0, 2));
+        Assert.Equal(1, clock.Committed);
+    }
+
+    [Fact]
+    public void Checkpoints_WithinTheGrant_AreNamedInTime()
+    {
+        var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 3, totalSteps: 8));
+        clock.Grant();
+        Assert.Equal([3L], clock.Checkpoints);
+        RunTo(clock, 5);
+        clock.Grant();
+        Assert.Equal([6L, 8], clock.Checkpoints);
+    }
+
+    [Fact]
+    public void Checkpoints_AfterAResume_LeaveOutTheOneThatItResumesFrom()
+    {
+        var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 3, totalSteps: 8, first: 3));
+        clock.Grant();
+        Assert.Equal([6L], clock.Checkpoints);
+    }
+
+    [Fact]
+    public void EndEarly_InTheMiddle_EndsAtTheGrantAndSavesThere()
+    {
+        var clock = new StepClock(Plan());
+        RunTo(clock, 5);
+        clock.Grant();
+        clock.EndEarly();
+        Assert.Equal(9, clock.End);
+        Assert.False(clock.Grant());
+        Assert.Equal([9L], clock.Checkpoints);
+        RunTo(clock, 9);
+        Assert.False(clock.EvaluationDue);
+    }
+
+    [Fact]
+    public void Evaluation_OfAJobResumedAtItsEnd_IsDueAtOnce()
+    {
+        var clock = new StepClock(Plan(first: 20));
+        Assert.True(clock.EvaluationDue);
+        Assert.Equal([20L], clock.Checkpoints);
+    }
+}

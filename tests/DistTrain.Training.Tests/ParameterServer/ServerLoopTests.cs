@@ -1,0 +1,183 @@
+using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
+using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
+using DistTrain.Optim;
+using DistTrain.Training.ParameterServer;
+
+namespace DistTrain.Training.Tests.ParameterServer;
+
+public sealed class ServerLoopTests : IDisposable
+{
+    private const long Term = 7;
+
+    private readonly List<MemberMessage> _reports = [];
+    private readonly List<CheckpointCut> _cuts = [];
+    private readonly BucketPlan _plan;
+    private readonly PartitionState _state;
+    private readonly ServerLoop _loop;
+
+    public ServerLoopTests()
+    {
+        var layout = new ParameterLayout([("a", [64], TensorRole.Parameter), ("b", [32], TensorRole.Parameter)]);
+        _plan = new BucketPlan(layout, 1, 64);
+        Assert.Equal(2, _plan.Buckets.Length);
+        var optimizer = new SgdSpec(LearningRate: 0.5, Momentum: 0);
+        _state = new PartitionState(_plan.Partitions[0], new UpdateRule(optimizer.Create(), optimizer.StateVectors, _ => 0.5));
+        _loop = new ServerLoop(new ShardTree(2), _state, Term, 0, _reports.Add, _cuts.Add);
+    }
+
+    public void Dispose()
+    {
+        foreach (CheckpointCut cut in _cuts) cut.Dispose();
+        _loop.Dispose();
+        _state.Dispose();
+    }
+
+    private static SegmentHeader Header(int bucket, int lo, int hi, long step = 0, long term = Term) =>
+        new(SegmentKind.Gradient, term, 1, step, bucket, new ShardRange(lo, hi), new SegmentStats(1, 2 * (hi - lo), 0, 2 * (hi - lo)));
+
+    private void Push(SegmentHeader header, float value)
+    {
+        ISegmentBuffer? buffer = _loop.TryBegin(header, _plan.Buckets[header.Bucket].Length);
+        if (buffer is null) return;
+        buffer.Elements.Span.Fill(value);
+        _loop.Receive(header, buffer);
+    }
+
+    private static Clock Grant(long until, params long[] checkpoints) => new(Term, 0, until, [.. checkpoints], default);
+
+    private float Weight(long version, int bucket) => _state.Weights(version, _plan.Buckets[bucket].Offset, 1).Span[0];
+
+    [Fact]
+    public void Segments_OfAWholeBucket_UpdateItByTheMeanOnce()
+    {
+        _loop.Advance(Grant(5));
+        Push(Header(0, 0, 1), 4);
+        Push(Header(0, 1, 2), 8);
+        // (4 + 8) / 4 examples, times the rate of 0.5.
+        Assert.Equal(-1.5f, Weight(1, 0));
+        Assert.Equal(0f, Weight(0, 0));
+        Push(Header(0, 1, 2), 8);
+        Assert.Equal(-1.5f, Weight(1, 0));
+        Assert.Empty(_reports);
+        Push(Header(1, 0, 2), 4);
+        StepApplied applied = Assert.IsType<StepApplied>(Assert.Single(_reports));
+        Assert.Equal((0, 4L), (applied.Step, applied.Stats.Examples));
+    }
+
+    [Theory]
+    [InlineData(0, 0, 1, 1, Term, 64)] // a step to come
+    [InlineData(0, 0, 1, -1, Term, 64)] // a step before
+    [InlineData(0, 0, 1, 0, Term - 1, 64)] // a lower term
+    [InlineData(0, 0, 1, 0, Term + 1, 64)] // a term that this server has not accepted
+    [InlineData(9, 0, 1, 0, Term, 64)] // no such bucket
+    [InlineData(-1, 0, 1, 0, Term, 64)]
+    [InlineData(0, 0, 3, 0, Term, 64)] // no node of the tree
+    [InlineData(0, 1, 1, 0, Term, 64)]
+    [InlineData(0, 0, 1, 0, Term, 63)] // another length
+    [InlineData(0, 0, 1, 0, Term, int.MaxValue)]
+    public void Segment_ThatIsNotWaitedFor_GetsNoRoom(int bucket, int lo, int hi, long step, long term, int length)
+    {
+        Assert.Null(_loop.TryBegin(Header(bucket, lo, hi, step, term), length));
+    }
+
+    [Fact]
+    public void Step_BeyondTheGrant_WaitsForIt()
+    {
+        Push(Header(0, 0, 2), 4);
+        Assert.Equal(0f, Weight(1, 0));
+        _loop.Advance(Grant(1));
+        Assert.Equal(-0.5f, Weight(1, 0));
+    }
+
+    [Fact]
+    public void Step_WithoutWeight_LeavesTheWeightsAlone()
+    {
+        _loop.Advance(Grant(1));
+        SegmentHeader header = Header(0, 0, 2) with { Stats = default };
+        Push(header, float.NaN);
+        Assert.Equal(0f, Weight(1, 0));
+    }
+
+    [Fact]
+    public void Checkpoint_OfAVersion_IsACutAtThatVersionOfEveryBucket()
+    {
+        _loop.Advance(Grant(1, 1));
+        Push(Header(0, 0, 2), 4);
+        Assert.Empty(_cuts);
+        Push(Header(1, 0, 2), 8);
+        CheckpointCut cut = Assert.Single(_cuts);
+        // The partition moves on; the copy doesn't.
+        _loop.Advance(Grant(2, 1));
+        Push(Header(0, 0, 2, step: 1), 400);
+        Assert.Single(_cuts);
+        Assert.Equal(1, cut.Version);
+        var saved = new Recorder();
+        cut.UploadAsync(saved, CancellationToken.None).GetAwaiter().GetResult();
+        Assert.Equal([("weights", 0L, -0.5f), ("weights", 64L, -1f)], saved.Pieces);
+    }
+
+    [Fact]
+    public async Task Subscriber_InTheMiddleOfAStep_FirstGetsTheVersionBefore()
+    {
+        _loop.Advance(Grant(5));
+        Push(Header(0, 0, 2), 4);
+        using IWeightsSubscription subscription = _loop.Broadcast.Subscribe();
+        var got = new List<(int Bucket, long Version)>();
+        for (int i = 0; i < 3; i++)
+        {
+            (WeightsHeader Header, NativeSpan Payload) next = (await subscription.NextAsync(CancellationToken.None))!.Value;
+            got.Add((next.Header.Bucket, next.Header.Version));
+        }
+
+        Assert.Equal([(0, 0L), (0, 1L), (1, 0L)], got);
+        Push(Header(1, 0, 2), 4);
+        Assert.Equal(new WeightsHeader(Term, 1, 1), (await subscription.NextAsync(CancellationToken.None))!.Value.Header);
+    }
+
+    [Fact]
+    public async Task Subscriber_ThatIsSlow_SkipsToTheNewestVersion()
+    {
+        _loop.Advance(Grant(5));
+        using IWeightsSubscription subscription = _loop.Broadcast.Subscribe();
+        for (long step = 0; step < 3; step++)
+        {
+            Push(Header(0, 0, 2, step), 1);
+            Push(Header(1, 0, 2, step), 1);
+        }
+
+        Assert.Equal(3, (await subscription.NextAsync(CancellationToken.None))!.Value.Header.Version);
+        Assert.Equal(3, (await subscription.NextAsync(CancellationToken.None))!.Value.Header.Version);
+        Assert.False(subscription.NextAsync(new CancellationToken(canceled: true)).IsCompletedSuccessfully);
+    }
+
+    [Fact]
+    public void Evaluation_OfAllShards_IsReportedOnce()
+    {
+        SegmentHeader left = new(SegmentKind.Evaluation, Term, 1, 3, -1, new ShardRange(0, 1), new SegmentStats(1.5, 3, 2, 3));
+        SegmentHeader right = left with { Shards = new ShardRange(1, 2), Stats = new SegmentStats(0.5, 2, 1, 2) };
+        _loop.Receive(left, null);
+        _loop.Receive(left, null);
+        Assert.Empty(_reports);
+        _loop.Receive(right, null);
+        _loop.Receive(right, null);
+        Assert.Equal(new EvaluationReduced(Term, 3, new SegmentStats(2, 5, 3, 5)), Assert.Single(_reports));
+    }
+
+    private sealed class Recorder : ICheckpointPort
+    {
+        public List<(string Vector, long Offset, float First)> Pieces { get; } = [];
+
+        public async Task SaveAsync(IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
+        {
+            await foreach ((CheckpointPieceHeader header, NativeSpan payload) in pieces)
+            {
+                Pieces.Add((header.Vector, header.Offset, payload.Span[0]));
+            }
+        }
+
+        public Task LoadAsync(long term, long version, long offset, long length, Func<CheckpointPieceHeader, int, NativeSpan> place, CancellationToken cancellation) =>
+            throw new InvalidOperationException();
+    }
+}
