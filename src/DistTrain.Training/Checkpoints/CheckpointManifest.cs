@@ -140,7 +140,8 @@ public sealed record CheckpointManifest
     private static void RequireFormat(string path, byte[] bytes)
     {
         using JsonDocument document = JsonDocument.Parse(bytes);
-        int format = document.RootElement.GetProperty("format").GetInt32();
+        if (!document.RootElement.TryGetProperty("format", out JsonElement member)) throw new JsonException("it has no member 'format'");
+        int format = member.GetInt32();
         if (format != CurrentFormat) throw Bad(path, $"checkpoint format {format}; this build reads format {CurrentFormat}");
     }
 

@@ -57,6 +57,7 @@ public sealed class CheckpointStore
     public CheckpointDraft Begin(long version, ParameterLayout layout, IReadOnlyList<string> stateVectors)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(version);
+        if (stateVectors.Append(CheckpointNames.Weights).Distinct(StringComparer.Ordinal).Count() <= stateVectors.Count) throw new ArgumentException("two vectors of the same name", nameof(stateVectors));
         if (!_cleaned) CleanLeftovers();
         _cleaned = true;
         string temporary = Path.Combine(Directory, $"{TemporaryPrefix}{NameOf(version)}-{Unique()}");

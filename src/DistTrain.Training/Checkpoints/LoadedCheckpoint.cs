@@ -94,8 +94,8 @@ public sealed class LoadedCheckpoint : IDisposable
         SafetensorsReader? optimizer = null;
         try
         {
-            model = OpenFile(path, manifest, CheckpointNames.Model, CheckpointNames.ModelTensors(layout));
-            optimizer = OpenFile(path, manifest, CheckpointNames.Optimizer, CheckpointNames.OptimizerTensors(layout, manifest.StateVectors));
+            model = OpenFile(path, manifest, CheckpointNames.Model, vectors: 1, () => CheckpointNames.ModelTensors(layout));
+            optimizer = OpenFile(path, manifest, CheckpointNames.Optimizer, manifest.StateVectors.Length, () => CheckpointNames.OptimizerTensors(layout, manifest.StateVectors));
             return new LoadedCheckpoint(path, manifest, model, optimizer);
         }
         catch
@@ -125,7 +125,7 @@ public sealed class LoadedCheckpoint : IDisposable
         }
     }
 
-    private static SafetensorsReader OpenFile(string path, CheckpointManifest manifest, string name, IReadOnlyList<TensorSpec> tensors)
+    private static SafetensorsReader OpenFile(string path, CheckpointManifest manifest, string name, int vectors, Func<IReadOnlyList<TensorSpec>> tensors)
     {
         ManifestFile expected = manifest.Files.First(f => f.Name == name);
         string filePath = System.IO.Path.Combine(path, name);
@@ -134,13 +134,14 @@ public sealed class LoadedCheckpoint : IDisposable
         if (actual.Bytes != expected.Bytes) throw new DistTrainException(ExitCode.BadData, $"{filePath}: damaged: it has {actual.Bytes} bytes, the manifest says {expected.Bytes}");
         if (actual.Sha256 != expected.Sha256) throw new DistTrainException(ExitCode.BadData, $"{filePath}: damaged: its SHA-256 is {actual.Sha256}, the manifest says {expected.Sha256}");
         SafetensorsReader reader = SafetensorsReader.Open(filePath);
-        if (ModelComparison.Differences(reader.Tensors.Select(t => (t.Name, Shape(t))), tensors.Select(t => (t.Name, t.Shape))) is { } differences)
-        {
-            reader.Dispose();
-            throw new DistTrainException(ExitCode.BadData, $"{filePath}: not the tensors that the manifest lists: {differences}");
-        }
-
-        return reader;
+        // Counted before the list is made: a manifest's lists multiply.
+        long count = (long)vectors * manifest.Tensors.Length;
+        string? wrong = reader.Tensors.Length == count
+            ? ModelComparison.Differences(reader.Tensors.Select(t => (t.Name, Shape(t))), tensors().Select(t => (t.Name, t.Shape)))
+            : $"{reader.Tensors.Length} tensors instead of {count}";
+        if (wrong == null) return reader;
+        reader.Dispose();
+        throw new DistTrainException(ExitCode.BadData, $"{filePath}: not the tensors that the manifest lists: {wrong}");
 
         // A dimension beyond int is no dimension of ours; -1 makes it differ.
         static ImmutableArray<int> Shape(SafetensorsTensor t) => [.. t.Shape.Select(d => d <= int.MaxValue && t.Type == SafetensorsTensor.Float32 ? (int)d : -1)];

@@ -169,6 +169,8 @@ public sealed class CheckpointStoreTests : IDisposable
 
     [Theory]
     [InlineData("\"format\": 1", "\"format\": 2", "checkpoint format 2; this build reads format 1")]
+    [InlineData("\"format\": 1,", "", "it has no member 'format'")]
+    [InlineData("\"moment2\"", "\"moment2\", \"moment3\"", "not the tensors that the manifest lists: 6 tensors instead of 9")]
     [InlineData("\"version\": 1", "\"version\": -1", "a negative version")]
     [InlineData("\"seed\": 18446744073709551615", "\"seed\": -1", "not a checkpoint's manifest")]
     [InlineData("\"job_hash\": \"job hash\",", "", "not a checkpoint's manifest")]
@@ -189,6 +191,45 @@ public sealed class CheckpointStoreTests : IDisposable
         var e = Assert.Throws<DistTrainException>(() => CheckpointStore.Load(path));
         Assert.Equal(ExitCode.BadData, e.ExitCode);
         Assert.Contains(message, e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_SeededMutationsOfAManifestHashedRight_OnlyEverRefuses()
+    {
+        string path = _fixture.Save(_fixture.Store(), 1);
+        string file = Path.Combine(path, "manifest.json");
+        string original = File.ReadAllText(file);
+        string[] pieces = ["null", "-1", "1e999", "[]", "{}", "\"\"", "99999999999999999999", "\"tensors\"", "\"format\"", ",", "{", "}", "[", "\u00FF", "\\ud800", "0.5", "\"Buffer\"", "\"NaN\""];
+        var random = new Random(4);
+        for (int round = 0; round < 400; round++)
+        {
+            string text = original;
+            for (int n = random.Next(1, 3); n > 0; n--)
+            {
+                // Tokens by their ends: what stands between two of them is replaced, removed or doubled.
+                int start = random.Next(text.Length - 100);
+                int end = start + random.Next(12);
+                string middle = random.Next(3) switch { 0 => "", 1 => pieces[random.Next(pieces.Length)], _ => text[start..end] + text[start..end] };
+                text = text[..start] + middle + text[end..];
+            }
+
+            File.WriteAllBytes(file, Rehash(text));
+            try
+            {
+                CheckpointStore.Load(path).Dispose();
+            }
+            catch (DistTrainException e)
+            {
+                Assert.Equal(ExitCode.BadData, e.ExitCode);
+            }
+        }
+    }
+
+    [Fact]
+    public void Begin_VectorsOfTheSameName_Throws()
+    {
+        Assert.Throws<ArgumentException>(() => _fixture.Store().Begin(1, Fixture.Layout, ["m", "m"]));
+        Assert.Throws<ArgumentException>(() => _fixture.Store().Begin(1, Fixture.Layout, ["weights"]));
     }
 
     private static byte[] Rehash(string text)
