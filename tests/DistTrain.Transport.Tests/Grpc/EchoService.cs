@@ -28,6 +28,9 @@ public sealed class EchoService
     /// <summary>Signals once for each handler of Hang that began.</summary>
     public SemaphoreSlim Hanging { get; } = new(0);
 
+    /// <summary>The deadline of the last call of Hang.</summary>
+    public DateTimeOffset? LastDeadline { get; private set; }
+
     public SinkRecord Sink { get; } = new();
 
     /// <summary>Waits until a hanging handler saw its token cancelled.</summary>
@@ -73,6 +76,7 @@ public sealed class EchoService
         server.HandleServerStreaming(EchoMethods.Hang, async (item, responses, call) =>
         {
             using CancellationTokenRegistration registration = call.Cancellation.Register(() => _cancelled.Release());
+            LastDeadline = call.Deadline;
             if (item.Text == "headers") await call.SendHeadersAsync();
             Hanging.Release();
             await Task.Delay(Timeout.Infinite, item.Text == "deaf" ? CancellationToken.None : call.Cancellation);

@@ -13,7 +13,7 @@ internal static class TransportErrors
         {
             switch (e)
             {
-                case HttpProtocolException protocol:
+                case HttpProtocolException protocol when IsStreamReset(protocol):
                     (GrpcStatusCode code, string name) = FromHttp2(protocol.ErrorCode);
                     return new(code, $"{peer} broke the call off: HTTP/2 {name}", exception);
                 case TimeoutException:
@@ -31,6 +31,12 @@ internal static class TransportErrors
 
         GrpcException Unavailable(string detail) => new(GrpcStatusCode.Unavailable, detail, exception);
     }
+
+    /// <summary>
+    /// HttpClient throws the same type for a stream that the peer reset and for a connection that broke (an unanswered
+    /// keep-alive ping, bytes that are no HTTP/2); only the text tells them apart.
+    /// </summary>
+    private static bool IsStreamReset(HttpProtocolException e) => e.Message.Contains("reset the stream", StringComparison.Ordinal);
 
     private static (GrpcStatusCode Code, string Name) FromHttp2(long error) => error switch
     {
