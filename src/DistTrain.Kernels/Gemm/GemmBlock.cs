@@ -38,6 +38,7 @@ internal unsafe struct GemmBlock
     public float* Scratch;
 
     /// <summary>Runs all tiles, down the rows within each strip of B.</summary>
+    [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public readonly void Run<T>()
         where T : struct, ILanes<T>
@@ -48,7 +49,9 @@ internal unsafe struct GemmBlock
         TileWalk walk = packedA && packedB ? TileWalk.Packed : RowA == 1 ? TileWalk.UnitRows : TileWalk.StridedRows;
         bool finish = Last && Finish.Needed;
         bool apart = Finish.ReadsC;
-        TileArguments t = default;
+        Unsafe.SkipInit(out TileArguments t);
+        t.Joins = null;
+        t.JoinCount = 0;
         t.RowStrideA = RowA;
         t.StepA = StepA;
         t.Depth = Depth;
