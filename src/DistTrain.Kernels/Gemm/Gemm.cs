@@ -91,7 +91,7 @@ public static unsafe class Gemm
             StrideC = ldc,
             Finish = new TileFinish(alpha, beta, epilogue.Bias, epilogue.Activation),
         };
-        GemmDriver.Run(problem, pool);
+        GemmDriver.Run(in problem, pool);
     }
 
     private static nint Extent(nint rows, nint columns, nint stride) =>

@@ -38,6 +38,7 @@ internal unsafe struct GemmBlock
     public float* Scratch;
 
     /// <summary>Runs all tiles, down the rows within each strip of B.</summary>
+    [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public readonly void Run<T>()
         where T : struct, ILanes<T>
@@ -45,37 +46,42 @@ internal unsafe struct GemmBlock
         int width = TileDispatch.Width<T>();
         bool packedA = StepA == 0;
         bool packedB = StepB == 0;
+        TileWalk walk = packedA && packedB ? TileWalk.Packed : RowA == 1 ? TileWalk.UnitRows : TileWalk.StridedRows;
         bool finish = Last && Finish.Needed;
         bool apart = Finish.ReadsC;
-        TileArguments t = default;
+        Unsafe.SkipInit(out TileArguments t);
+        t.Joins = null;
+        t.JoinCount = 0;
         t.RowStrideA = RowA;
         t.StepA = StepA;
-        t.StepB = packedB ? width : StepB;
         t.Depth = Depth;
         t.FromStride = StrideC;
         t.ToStride = apart ? width : StrideC;
         for (nint j = 0; j < Columns; j += width)
         {
             int columns = (int)Math.Min(width, Columns - j);
+            float* c = C + j;
+            t.Columns = columns;
             t.B = B + (packedB ? j * Depth : j);
-            for (nint i = 0; i < Rows;)
+            t.StepB = packedB ? TileDispatch.StripWidth<T>(columns) : StepB;
+            t.A = A;
+            int height = 0;
+            delegate*<ref TileArguments, void> kernel = null;
+            for (nint left = Rows; left > 0; left -= height)
             {
-                int height = TileDispatch.Height<T>(Rows - i);
-                float* c = C + (i * StrideC) + j;
-                if (packedA)
+                int next = TileDispatch.Height<T>(left);
+                if (next != height)
                 {
-                    t.A = A + (i * Depth);
-                    t.StepA = height;
-                }
-                else
-                {
-                    t.A = A + (i * RowA);
+                    height = next;
+                    kernel = TileDispatch.Select<T>(height, columns, walk);
+                    if (packedA) t.StepA = height;
                 }
                 t.From = First ? null : c;
                 t.To = apart ? Scratch : c;
-                TileDispatch.Run<T>(ref t, height, columns, RowA == 1);
+                kernel(ref t);
                 if (finish) Finish.Run<T>(t.To, t.ToStride, c, StrideC, height, columns, j);
-                i += height;
+                t.A += height * (packedA ? Depth : RowA);
+                c += height * StrideC;
             }
         }
     }

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace DistTrain.Kernels;
 
 /// <summary>
@@ -6,17 +8,27 @@ namespace DistTrain.Kernels;
 /// </summary>
 internal static unsafe class GemmDriver
 {
+    // Blocks of A (k by m) and B (k by n) that fit the L2 cache together with what streams past them.
+    private const int BlockK = 520;
+    private const int BlockM = 192;
+    private const int BlockN = 1024;
+
+    // A B that is read in place and only once goes by blocks of k whose rows the first-level TLB holds.
+    private const int BlockKInPlace = 64;
+
+    private const int InPlaceElements = 64 * 1024;
+
     // Multiplications that a thread should have at least.
     private const double GrainWork = 256 * 1024;
 
-    public static void Run(GemmProblem problem, KernelPool? pool)
+    public static void Run(in GemmProblem problem, KernelPool? pool)
     {
         SimdLevel level = SimdPath.Current;
         double work = (double)problem.M * problem.N * Math.Max(problem.K, 1);
         int parts = pool is null ? 1 : (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
         if (parts <= 1)
         {
-            Dispatch(problem, level);
+            Dispatch(in problem, level);
             return;
         }
         pool!.Run(parts, new Body { Problem = problem, Level = level, Parts = parts, ByColumns = problem.N >= problem.M });
@@ -26,14 +38,16 @@ internal static unsafe class GemmDriver
     {
         switch (level)
         {
-            case SimdLevel.Vector512: Blocks<Lanes512>(problem); break;
-            case SimdLevel.Vector256: Blocks<Lanes256>(problem); break;
-            case SimdLevel.Vector128: Blocks<Lanes128>(problem); break;
-            default: Blocks<LanesScalar>(problem); break;
+            case SimdLevel.Vector512: Blocks<Lanes512>(in problem); break;
+            case SimdLevel.Vector256: Blocks<Lanes256>(in problem); break;
+            case SimdLevel.Vector128: Blocks<Lanes128>(in problem); break;
+            default: Blocks<LanesScalar>(in problem); break;
         }
     }
 
-    private static void Blocks<T>(GemmProblem p)
+    [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Blocks<T>(in GemmProblem p)
         where T : struct, ILanes<T>
     {
         nint width = TileDispatch.Width<T>();
@@ -41,13 +55,16 @@ internal static unsafe class GemmDriver
         bool packA = PaysPackingA(p);
         bool packB = PaysPackingB(p);
         // With beta the old C is still needed at the end, so that sums can't wait there: one block takes all of k.
-        nint blockK = p.Finish.ReadsC ? p.K : Even(p.K, BlockK);
+        bool streamsB = !packB && p.M <= T.TileRows && p.K * p.N > InPlaceElements;
+        nint blockK = p.Finish.ReadsC ? p.K : Even(p.K, streamsB ? BlockKInPlace : BlockK);
         nint blockM = packA ? Even(p.M, BlockM, 12) : p.M;
         nint blockN = packB ? Even(paddedN, BlockN, (int)width) : paddedN;
-        nint sizeA = packA ? (blockM * blockK) + Packing.Slack : 0;
-        float* panelA = Workspace.Get(sizeA + (packB ? blockK * blockN : 0) + TileArguments.TileSize);
-        float* panelB = panelA + ((sizeA + 15) & ~15);
-        float* scratch = panelB + (packB ? blockK * blockN : 0);
+        nint sizeA = packA ? ((blockM * blockK) + Packing.Slack + 15) & ~15 : 0;
+        nint sizeB = packB ? blockK * blockN : 0;
+        bool inPlace = !packA && !packB && !p.Finish.ReadsC;
+        float* panelA = inPlace ? null : Workspace.Get(sizeA + sizeB + TileArguments.TileSize);
+        float* panelB = panelA + sizeA;
+        float* scratch = panelB + sizeB;
 
         for (nint j = 0; j < p.N; j += blockN)
         {
@@ -87,23 +104,12 @@ internal static unsafe class GemmDriver
         return (size + granule - 1) / granule * granule;
     }
 
-    private static bool PaysPackingA(in GemmProblem p)
-    {
-        if (p.StepA != 1 && p.RowA != 1) return true;
-        return p.N > PackA;
-    }
+    // Packing a block costs about as much as 6 multiplications with each of its elements; reading it in place costs
+    // cache misses once it is larger than the nearer caches.
+    private static bool PaysPackingA(in GemmProblem p) => p.N >= 192 || (p.N > 64 && p.M * p.K > InPlaceElements);
 
-    private static bool PaysPackingB(in GemmProblem p)
-    {
-        if (p.ColumnB != 1) return true;
-        return p.M > PackB;
-    }
-
-    private static readonly int PackA = int.Parse(Environment.GetEnvironmentVariable("PA") ?? "64");
-    private static readonly int PackB = int.Parse(Environment.GetEnvironmentVariable("PB") ?? "64");
-    private static readonly int BlockK = int.Parse(Environment.GetEnvironmentVariable("BK") ?? "400");
-    private static readonly int BlockM = int.Parse(Environment.GetEnvironmentVariable("BM") ?? "192");
-    private static readonly int BlockN = int.Parse(Environment.GetEnvironmentVariable("BN") ?? "1024");
+    private static bool PaysPackingB(in GemmProblem p) =>
+        p.ColumnB != 1 || p.M >= 192 || (p.M > 64 && p.K * p.N > InPlaceElements);
 
     private struct Body : IParallelBody
     {

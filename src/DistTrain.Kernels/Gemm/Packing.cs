@@ -52,27 +52,29 @@ internal static unsafe class Packing
         for (nint j = 0; j < columns; j += width)
         {
             int real = (int)Math.Min(width, columns - j);
+            int strip = TileDispatch.StripWidth<T>(real);
             float* source = b + (j * column);
             if (column == 1)
             {
-                CopyColumns<T>(source, step, depth, real, width, panel);
+                CopyColumns<T>(source, step, depth, real, strip, panel);
             }
             else
             {
-                for (int block = 0; block < width; block += 16)
+                for (int block = 0; block < strip; block += 16)
                 {
                     int present = Math.Clamp(real - block, 0, 16);
                     float* from = source + (block * column);
-                    if (present == 16) TransposeStrip<T>(from, column, 16, width, depth, panel + block);
-                    else GatherPadded(from, column, present, width, depth, panel + block);
+                    if (present == 16) TransposeStrip<T>(from, column, 16, strip, depth, panel + block);
+                    else GatherPadded(from, column, present, strip, depth, panel + block);
                 }
             }
-            panel += width * depth;
+            panel += strip * depth;
         }
     }
 
+    /// <summary>Copies <paramref name="height"/> neighbouring floats of each k.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void CopyStrip<T>(float* source, nint step, int height, nint depth, float* panel)
+    public static void CopyStrip<T>(float* source, nint step, int height, nint depth, float* panel)
         where T : struct, ILanes<T>
     {
         for (nint k = 0; k < depth; k++)
@@ -125,8 +127,9 @@ internal static unsafe class Packing
         }
     }
 
+    /// <summary>Copies <paramref name="real"/> neighbouring floats of each k and pads them to <paramref name="width"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void CopyColumns<T>(float* source, nint step, nint depth, int real, int width, float* panel)
+    public static void CopyColumns<T>(float* source, nint step, nint depth, int real, int width, float* panel)
         where T : struct, ILanes<T>
     {
         if (real == 32 && width == 32)

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace DistTrain.Kernels;
 
 /// <summary>A weight gradient over leaves, as <see cref="SegmentedGemm.WeightGradient"/> describes it.</summary>
@@ -14,6 +16,12 @@ internal unsafe struct SegmentedProblem
     public int Leaves;
     public float* DW;
     public nint StrideDW;
+
+    /// <summary>How many ranges there are, and how many rows in all of them.</summary>
+    public int RangeCount;
+
+    /// <inheritdoc cref="RangeCount"/>
+    public nint Depth;
 }
 
 /// <summary>Runs segmented weight gradients tile by tile; a tile's pending tree nodes wait on a stack in the L1 cache.</summary>
@@ -22,13 +30,17 @@ internal static unsafe class SegmentedDriver
     // A stack of pending nodes holds complete subtrees of falling size: one for each bit of the number of leaves.
     private const int StackDepth = 32;
 
+    // Floats of a packed block of dY; that of X is four times as large.
+    private const int BlockElements = 64 * 1024;
+
     private const double GrainWork = 256 * 1024;
 
     public static void Run(SegmentedProblem problem, KernelPool? pool)
     {
-        long depth = 0;
-        for (int i = 0; i < problem.LeafStarts[problem.Leaves]; i++) depth += problem.Ranges[i].Count;
-        double work = (double)problem.Outputs * problem.Inputs * Math.Max(depth, 1);
+        problem.RangeCount = problem.LeafStarts[problem.Leaves];
+        problem.Depth = 0;
+        for (int i = 0; i < problem.RangeCount; i++) problem.Depth += problem.Ranges[i].Count;
+        double work = (double)problem.Outputs * problem.Inputs * Math.Max(problem.Depth, 1);
         var body = new Body { Problem = problem, Level = SimdPath.Current };
         body.Parts = pool is null ? 1 : (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
         body.ByColumns = problem.Inputs >= problem.Outputs;
@@ -36,65 +48,106 @@ internal static unsafe class SegmentedDriver
         else pool!.Run(body.Parts, body);
     }
 
-    private static void Tiles<T>(in SegmentedProblem p, nint rowBegin, nint rowEnd, nint columnBegin, nint columnEnd)
+    private static void Blocks<T>(in SegmentedProblem p, nint rowBegin, nint rowEnd, nint columnBegin, nint columnEnd)
+        where T : struct, ILanes<T>
+    {
+        if (rowBegin == rowEnd || columnBegin == columnEnd) return;
+        int width = TileDispatch.Width<T>();
+        nint depth = p.Depth;
+        nint blockM = Math.Min(rowEnd - rowBegin, Math.Max(BlockElements / Math.Max(depth, 1) / 12, 1) * 12);
+        nint blockN = Math.Min(columnEnd - columnBegin, Math.Max(4 * BlockElements / Math.Max(depth, 1) / width, 1) * width);
+        nint sizeB = ((blockN + width - 1) / width * width * depth) + Packing.Slack;
+        nint sizeA = (((blockM * depth) + 15) & ~15) + Packing.Slack;
+        float* stack = Workspace.Get((StackDepth * TileArguments.TileSize) + sizeA + sizeB);
+        float* panelA = stack + (StackDepth * TileArguments.TileSize);
+        float* panelB = panelA + sizeA;
+        for (nint j = columnBegin; j < columnEnd; j += blockN)
+        {
+            nint columns = Math.Min(blockN, columnEnd - j);
+            PackX<T>(in p, j, columns, panelB);
+            for (nint i = rowBegin; i < rowEnd; i += blockM)
+            {
+                nint rows = Math.Min(blockM, rowEnd - i);
+                PackDY<T>(in p, i, rows, panelA);
+                for (nint jj = 0; jj < columns; jj += width)
+                {
+                    for (nint ii = 0; ii < rows;)
+                    {
+                        int height = TileDispatch.Height<T>(rows - ii);
+                        float* dW = p.DW + ((i + ii) * p.StrideDW) + j + jj;
+                        Tile<T>(in p, panelA + (ii * depth), height, panelB + (jj * depth), (int)Math.Min(width, columns - jj), dW, stack);
+                        ii += height;
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>Packs columns of X, its rows in the order of the leaves: ranges become one run.</summary>
+    private static void PackX<T>(in SegmentedProblem p, nint column, nint columns, float* panel)
         where T : struct, ILanes<T>
     {
         int width = TileDispatch.Width<T>();
-        float* stack = Workspace.Get((StackDepth + 1) * TileArguments.TileSize);
-        for (nint j = columnBegin; j < columnEnd; j += width)
+        for (nint j = 0; j < columns; j += width)
         {
-            int columns = (int)Math.Min(width, columnEnd - j);
-            for (nint i = rowBegin; i < rowEnd;)
+            int real = (int)Math.Min(width, columns - j);
+            int strip = TileDispatch.StripWidth<T>(real);
+            for (int r = 0; r < p.RangeCount; r++)
             {
-                int height = TileDispatch.Height<T>(rowEnd - i);
-                Tile<T>(in p, i, height, j, columns, stack);
-                i += height;
+                nint count = p.Ranges[r].Count;
+                Packing.CopyColumns<T>(p.X + (p.Ranges[r].Start * p.StrideX) + column + j, p.StrideX, count, real, strip, panel);
+                panel += count * strip;
             }
         }
     }
 
-    private static void Tile<T>(in SegmentedProblem p, nint i, int height, nint j, int columns, float* stack)
+    /// <summary>Packs columns of dY, the rows of dW.</summary>
+    private static void PackDY<T>(in SegmentedProblem p, nint row, nint rows, float* panel)
         where T : struct, ILanes<T>
     {
-        float* partial = stack + (StackDepth * TileArguments.TileSize);
-        int pending = 0;
-        TileArguments t = default;
-        t.RowStrideA = 1;
-        t.StepA = p.StrideDY;
-        t.StepB = p.StrideX;
-        for (int leaf = 0; leaf < p.Leaves; leaf++)
+        for (nint i = 0; i < rows;)
         {
-            int range = p.LeafStarts[leaf];
-            int end = p.LeafStarts[leaf + 1];
-            t.From = null;
-            t.JoinCount = 0;
-            t.To = partial;
-            t.ToStride = 32;
-            for (; range < end - 1; range++)
+            int height = TileDispatch.Height<T>(rows - i);
+            for (int r = 0; r < p.RangeCount; r++)
             {
-                Aim(ref t, in p, p.Ranges[range], i, j);
-                TileDispatch.Run<T>(ref t, height, columns, unitRows: true);
-                t.From = partial;
-                t.FromStride = 32;
+                nint count = p.Ranges[r].Count;
+                Packing.CopyStrip<T>(p.DY + (p.Ranges[r].Start * p.StrideDY) + row + i, p.StrideDY, height, count, panel);
+                panel += count * height;
             }
-            Aim(ref t, in p, range < end ? p.Ranges[range] : default, i, j);
-            int joins = SegmentedGemm.Joins(leaf, p.Leaves, pending);
-            t.JoinCount = joins;
-            t.Joins = stack + ((pending - 1) * TileArguments.TileSize);
-            pending -= joins;
-            bool last = leaf == p.Leaves - 1;
-            t.To = last ? p.DW + (i * p.StrideDW) + j : stack + (pending * TileArguments.TileSize);
-            t.ToStride = last ? p.StrideDW : 32;
-            pending++;
-            TileDispatch.Run<T>(ref t, height, columns, unitRows: true);
+            i += height;
         }
     }
 
-    private static void Aim(ref TileArguments t, in SegmentedProblem p, KRange range, nint i, nint j)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Tile<T>(in SegmentedProblem p, float* a, int height, float* b, int columns, float* dW, float* stack)
+        where T : struct, ILanes<T>
     {
-        t.A = p.DY + (range.Start * p.StrideDY) + i;
-        t.B = p.X + (range.Start * p.StrideX) + j;
-        t.Depth = range.Count;
+        int pending = 0;
+        int width = TileDispatch.StripWidth<T>(columns);
+        delegate*<ref TileArguments, void> kernel = TileDispatch.Select<T>(height, columns, TileWalk.Packed);
+        TileArguments t = default;
+        t.Columns = columns;
+        t.ToStride = 32;
+        t.A = a;
+        t.B = b;
+        for (int leaf = 0; leaf < p.Leaves; leaf++)
+        {
+            t.Depth = 0;
+            for (int range = p.LeafStarts[leaf]; range < p.LeafStarts[leaf + 1]; range++) t.Depth += p.Ranges[range].Count;
+            t.JoinCount = SegmentedGemm.Joins(leaf, p.Leaves, pending);
+            t.Joins = stack + ((pending - 1) * TileArguments.TileSize);
+            pending -= t.JoinCount;
+            t.To = stack + (pending * TileArguments.TileSize);
+            if (leaf == p.Leaves - 1)
+            {
+                t.To = dW;
+                t.ToStride = p.StrideDW;
+            }
+            pending++;
+            kernel(ref t);
+            t.A += t.Depth * height;
+            t.B += t.Depth * width;
+        }
     }
 
     private struct Body : IParallelBody
@@ -122,10 +175,10 @@ internal static unsafe class SegmentedDriver
             }
             switch (Level)
             {
-                case SimdLevel.Vector512: Tiles<Lanes512>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
-                case SimdLevel.Vector256: Tiles<Lanes256>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
-                case SimdLevel.Vector128: Tiles<Lanes128>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
-                default: Tiles<LanesScalar>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
+                case SimdLevel.Vector512: Blocks<Lanes512>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
+                case SimdLevel.Vector256: Blocks<Lanes256>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
+                case SimdLevel.Vector128: Blocks<Lanes128>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
+                default: Blocks<LanesScalar>(in Problem, rowBegin, rowEnd, columnBegin, columnEnd); break;
             }
         }
     }

@@ -120,18 +120,33 @@ internal readonly struct TwoPartialBlocks : ITileColumns
     public static bool Partial => true;
 }
 
-/// <summary>Whether neighbouring rows of A lie one float apart (packed, or a transposed A), or a stride.</summary>
-internal interface IRowWalk
+/// <summary>How a tile walks over its operands. Whatever it is, one of A's two strides is 1.</summary>
+internal interface IWalk
 {
-    static abstract bool Unit { get; }
+    /// <summary>Both operands are packed: all steps are known.</summary>
+    static abstract bool Packed { get; }
+
+    /// <summary>Neighbouring rows of A lie one float apart, and k a stride; otherwise it is the other way round.</summary>
+    static abstract bool UnitRows { get; }
 }
 
-internal readonly struct UnitRows : IRowWalk
+internal readonly struct PackedWalk : IWalk
 {
-    public static bool Unit => true;
+    public static bool Packed => true;
+
+    public static bool UnitRows => true;
 }
 
-internal readonly struct StridedRows : IRowWalk
+internal readonly struct UnitRowWalk : IWalk
 {
-    public static bool Unit => false;
+    public static bool Packed => false;
+
+    public static bool UnitRows => true;
+}
+
+internal readonly struct StridedRowWalk : IWalk
+{
+    public static bool Packed => false;
+
+    public static bool UnitRows => false;
 }

@@ -1,11 +1,23 @@
 namespace DistTrain.Kernels;
 
+/// <summary>How a tile reaches its operands; see <see cref="IWalk"/>.</summary>
+internal enum TileWalk
+{
+    Packed,
+    UnitRows,
+    StridedRows,
+}
+
 /// <summary>Picks the micro-kernel for a tile's size. Rows are cut greedily into the heights that a width has kernels for.</summary>
-internal static class TileDispatch
+internal static unsafe class TileDispatch
 {
     /// <summary>The columns of a full tile.</summary>
     public static int Width<T>()
         where T : struct, ILanes<T> => 16 * T.TileBlocks;
+
+    /// <summary>The columns of a strip of B that holds <paramref name="columns"/> real ones: one block or two.</summary>
+    public static int StripWidth<T>(int columns)
+        where T : struct, ILanes<T> => T.TileBlocks > 1 && columns > 16 ? 32 : 16;
 
     /// <summary>The height of the next tile when <paramref name="rows"/> rows are left.</summary>
     public static int Height<T>(nint rows)
@@ -24,38 +36,47 @@ internal static class TileDispatch
         return T.TileRows >= 2 && rows >= 2 ? 2 : 1;
     }
 
-    /// <summary>Runs a tile of <paramref name="rows"/> (a height of <see cref="Height"/>) by <paramref name="columns"/>.</summary>
-    public static void Run<T>(ref TileArguments t, int rows, int columns, bool unitRows)
+    /// <summary>The kernel for tiles of <paramref name="rows"/> (a <see cref="Height"/>) by <paramref name="columns"/>.</summary>
+    public static delegate*<ref TileArguments, void> Select<T>(int rows, int columns, TileWalk walk)
+        where T : struct, ILanes<T> => walk switch
+        {
+            TileWalk.Packed => Columns<T, PackedWalk>(rows, columns),
+            TileWalk.UnitRows => Columns<T, UnitRowWalk>(rows, columns),
+            _ => Columns<T, StridedRowWalk>(rows, columns),
+        };
+
+    private static delegate*<ref TileArguments, void> Columns<T, TWalk>(int rows, int columns)
         where T : struct, ILanes<T>
+        where TWalk : struct, IWalk
     {
-        t.Columns = columns;
-        if (unitRows) Columns<T, UnitRows>(ref t, rows, columns);
-        else Columns<T, StridedRows>(ref t, rows, columns);
+        if (T.TileBlocks > 1)
+        {
+            if (columns == 32) return Rows512<TwoBlocks, TWalk>(rows);
+            if (columns > 16) return Rows512<TwoPartialBlocks, TWalk>(rows);
+            return columns == 16 ? Rows512<OneBlock, TWalk>(rows) : Rows512<OnePartialBlock, TWalk>(rows);
+        }
+        return columns == 16 ? Rows<T, OneBlock, TWalk>(rows) : Rows<T, OnePartialBlock, TWalk>(rows);
     }
 
-    private static void Columns<T, TWalk>(ref TileArguments t, int rows, int columns)
-        where T : struct, ILanes<T>
-        where TWalk : struct, IRowWalk
-    {
-        if (T.TileBlocks > 1 && columns == 32) Rows<T, TwoBlocks, TWalk>(ref t, rows);
-        else if (T.TileBlocks > 1 && columns > 16) Rows<T, TwoPartialBlocks, TWalk>(ref t, rows);
-        else if (columns == 16) Rows<T, OneBlock, TWalk>(ref t, rows);
-        else Rows<T, OnePartialBlock, TWalk>(ref t, rows);
-    }
+    private static delegate*<ref TileArguments, void> Rows512<TColumns, TWalk>(int rows)
+        where TColumns : struct, ITileColumns
+        where TWalk : struct, IWalk => rows switch
+        {
+            12 => &MicroTile512.Run<Rows12, TColumns, TWalk>,
+            8 => &MicroTile512.Run<Rows8, TColumns, TWalk>,
+            4 => &MicroTile512.Run<Rows4, TColumns, TWalk>,
+            2 => &MicroTile512.Run<Rows2, TColumns, TWalk>,
+            _ => &MicroTile512.Run<Rows1, TColumns, TWalk>,
+        };
 
-    private static void Rows<T, TColumns, TWalk>(ref TileArguments t, int rows)
+    private static delegate*<ref TileArguments, void> Rows<T, TColumns, TWalk>(int rows)
         where T : struct, ILanes<T>
         where TColumns : struct, ITileColumns
-        where TWalk : struct, IRowWalk
-    {
-        switch (rows)
+        where TWalk : struct, IWalk => rows switch
         {
-            case 12 when T.TileRows >= 12: MicroTile.Run<T, Rows12, TColumns, TWalk>(ref t); break;
-            case 8 when T.TileRows >= 8: MicroTile.Run<T, Rows8, TColumns, TWalk>(ref t); break;
-            case 6 when T.TileRows >= 6: MicroTile.Run<T, Rows6, TColumns, TWalk>(ref t); break;
-            case 4 when T.TileRows >= 4: MicroTile.Run<T, Rows4, TColumns, TWalk>(ref t); break;
-            case 2 when T.TileRows >= 2: MicroTile.Run<T, Rows2, TColumns, TWalk>(ref t); break;
-            default: MicroTile.Run<T, Rows1, TColumns, TWalk>(ref t); break;
-        }
-    }
+            6 when T.TileRows >= 6 => &MicroTile.Run<T, Rows6, TColumns, TWalk>,
+            4 when T.TileRows >= 4 => &MicroTile.Run<T, Rows4, TColumns, TWalk>,
+            2 when T.TileRows >= 2 => &MicroTile.Run<T, Rows2, TColumns, TWalk>,
+            _ => &MicroTile.Run<T, Rows1, TColumns, TWalk>,
+        };
 }
