@@ -24,8 +24,8 @@ public class CoordinatorTests
         Assert.Equal((0, 1, 0L), (own.Partition, own.Partitions, own.Version));
         Assert.DoesNotContain(first.Sent, m => m is Assignment);
         _rig.Say(server, new PartitionReady(term.Term, 0, 0));
-        Assert.Equal([0, 1], first.Last<Assignment>().Shards);
-        Assert.Equal([2, 3], second.Last<Assignment>().Shards);
+        Assert.Equal([0, 1], first.Last<Assignment>().Shards.AsEnumerable());
+        Assert.Equal([2, 3], second.Last<Assignment>().Shards.AsEnumerable());
         Assert.Equal(2, first.Last<Clock>().GrantedUntil);
     }
 
@@ -80,7 +80,7 @@ public class CoordinatorTests
     {
         (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
         _rig.Close(workers[0], "the connection was closed");
-        Assert.Equal([0, 1, 2, 3], workers[1].Last<Assignment>().Shards);
+        Assert.Equal([0, 1, 2, 3], workers[1].Last<Assignment>().Shards.AsEnumerable());
         Assert.Contains("lost 2: the connection was closed", _rig.Events);
         // Its late words change nothing.
         _rig.Say(workers[0], new Heartbeat());
@@ -123,7 +123,7 @@ public class CoordinatorTests
         Rig.Link late = _rig.Join(MemberRole.Worker);
         Assert.NotNull(late.Last<Topology>());
         Assert.Equal([0, 1, 2, 3], workers.Append(late).SelectMany(w => w.Last<Assignment>().Shards));
-        Assert.NotEmpty(late.Last<Assignment>().Shards);
+        Assert.NotEmpty(late.Last<Assignment>().Shards.AsEnumerable());
     }
 
     [Fact]
@@ -149,7 +149,7 @@ public class CoordinatorTests
             if (step % 2 == 1) _rig.Say(servers[0], new EvaluationReduced(_rig.Term, step + 1, new SegmentStats(1, 20, 19, 20)));
         }
 
-        Assert.Equal([4L], servers[0].Last<Clock>().Checkpoints);
+        Assert.Equal([4L], servers[0].Last<Clock>().Checkpoints.AsEnumerable());
         Assert.DoesNotContain(workers[0].Sent, m => m is Stop);
         _rig.Tell(new CheckpointWritten(4, "runs/x"));
         Assert.Equal(ExitCode.Done, workers[0].Last<Stop>().Exit);
@@ -171,7 +171,7 @@ public class CoordinatorTests
     {
         (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
         _rig.Tell(new StopRequested());
-        Assert.Equal([2L], servers[0].Last<Clock>().Checkpoints);
+        Assert.Equal([2L], servers[0].Last<Clock>().Checkpoints.AsEnumerable());
         _rig.Say(servers[0], _rig.Applied(servers[0], 0));
         _rig.Say(servers[0], _rig.Applied(servers[0], 1));
         Assert.DoesNotContain(workers[0].Sent, m => m is Evaluate);

@@ -80,10 +80,10 @@ public class StepClockTests
     {
         var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 3, totalSteps: 8));
         clock.Grant();
-        Assert.Equal([3L], clock.Checkpoints);
+        Assert.Equal([3L], clock.Checkpoints.AsEnumerable());
         RunTo(clock, 5);
         clock.Grant();
-        Assert.Equal([6L, 8], clock.Checkpoints);
+        Assert.Equal([6L, 8], clock.Checkpoints.AsEnumerable());
     }
 
     [Fact]
@@ -91,7 +91,7 @@ public class StepClockTests
     {
         var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 3, totalSteps: 8, first: 3));
         clock.Grant();
-        Assert.Equal([6L], clock.Checkpoints);
+        Assert.Equal([6L], clock.Checkpoints.AsEnumerable());
     }
 
     [Fact]
@@ -103,7 +103,7 @@ public class StepClockTests
         clock.EndEarly();
         Assert.Equal(9, clock.End);
         Assert.False(clock.Grant());
-        Assert.Equal([9L], clock.Checkpoints);
+        Assert.Equal([9L], clock.Checkpoints.AsEnumerable());
         RunTo(clock, 9);
         Assert.False(clock.EvaluationDue);
     }
@@ -113,6 +113,6 @@ public class StepClockTests
     {
         var clock = new StepClock(Plan(first: 20));
         Assert.True(clock.EvaluationDue);
-        Assert.Equal([20L], clock.Checkpoints);
+        Assert.Equal([20L], clock.Checkpoints.AsEnumerable());
     }
 }

@@ -98,7 +98,8 @@ public sealed class SegmentTableTests : IDisposable
         table.Place(tree.Find(new ShardRange(0, 1)), default, left);
         table.Place(tree.Find(new ShardRange(1, 2)), default, right);
         Assert.True(table.Complete);
-        Assert.Equal(before, [.. left.Elements.Span, .. right.Elements.Span]);
+        float[] after = [.. left.Elements.Span, .. right.Elements.Span];
+        Assert.Equal(before, after);
         Assert.Equal((1, 1), (left.Released, right.Released));
     }
 
