@@ -82,8 +82,8 @@ internal static class Fake
         await stream.WriteAsync(System.Text.Encoding.UTF8.GetBytes($"{role} {Environment.ProcessId} {options.Network.Token}\n"));
         try
         {
-            await stream.ReadAsync(new byte[1]);
-            return ExitCode.Done;
+            // Nothing is ever sent: this waits for the end.
+            return await stream.ReadAsync(new byte[1]) == 0 ? ExitCode.Done : ExitCode.Internal;
         }
         catch (IOException)
         {

@@ -102,7 +102,7 @@ public class DisplayTests
             Out = new AnsiConsoleOutput(_out),
         });
         console.Profile.Width = 120;
-        using (var observer = new ConsoleObserver(new LiveDisplay(console), _error, showListening: false))
+        using (var observer = new ConsoleObserver(new Progress.LiveDisplay(console), _error, showListening: false))
         {
             observer.Started(Start);
             observer.Step(new StepReport(5, 0, 0.5, 128, 1000, TimeSpan.FromSeconds(9)));

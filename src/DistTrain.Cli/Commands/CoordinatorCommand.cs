@@ -57,7 +57,7 @@ internal static class CoordinatorCommand
     /// </summary>
     private sealed class EarlyLosses(ConsoleObserver observer, CancellationTokenSource stop)
     {
-        private readonly object _gate = new();
+        private readonly Lock _gate = new();
         private (int Code, string Text)? _first;
 
         public void Add(int code, string text)

@@ -8,7 +8,7 @@ internal sealed class ChildProcess : IDisposable
 {
     private readonly Process _process;
     private readonly TaskCompletionSource<int> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly object _writing = new();
+    private readonly Lock _writing = new();
     private bool _closed;
 
     private ChildProcess(string name, Process process) => (Name, _process) = (name, process);

@@ -6,7 +6,7 @@ namespace DistTrain.Cli.Progress;
 /// <summary>Shows a run: a live bar on a terminal, plain lines elsewhere, and the closing table.</summary>
 internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
 {
-    private readonly object _gate = new();
+    private readonly Lock _gate = new();
     private readonly IDisplay _display;
     private readonly TextWriter _error;
     private readonly bool _showListening;
