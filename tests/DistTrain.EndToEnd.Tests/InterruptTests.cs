@@ -1,0 +1,36 @@
+using System.Text.Json;
+
+namespace DistTrain.EndToEnd.Tests;
+
+public sealed class InterruptTests : IDisposable
+{
+    private const string Job = "--workers 2 --set training.epochs=150 --set checkpoint.every=end";
+
+    private readonly Cli _cli = new();
+
+    public void Dispose() => _cli.Dispose();
+
+    [Fact]
+    public async Task CtrlC_InTheMiddle_SavesEndsAllAndResumesToTheSameBits()
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        using var other = new Cli();
+        string unbroken = (await other.TrainAsync($"--in-process {Job}")).GetProperty("weights_sha256").GetString()!;
+
+        using Cli.Running run = _cli.Start($"train {Job} --json stopped.json");
+        await run.SeenAsync("after 3 epochs");
+        List<int> children = run.Children();
+        Assert.Equal(4, children.Count);
+        run.Signal("INT");
+        CliResult result = await run.EndAsync();
+        Assert.True(result.ExitCode == 130, result.ToString());
+        Assert.Contains("--resume", result.Output + result.Error);
+        Assert.DoesNotContain(children, Cli.IsRunning);
+
+        JsonElement stopped = _cli.Json("stopped.json");
+        Assert.Equal(130, stopped.GetProperty("exit_code").GetInt32());
+        Assert.InRange(stopped.GetProperty("steps").GetInt64(), 36, 1799);
+        JsonElement resumed = await _cli.TrainAsync($"{Job} --resume");
+        Assert.Equal(unbroken, resumed.GetProperty("weights_sha256").GetString());
+    }
+}
