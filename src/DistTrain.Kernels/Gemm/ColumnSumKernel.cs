@@ -3,8 +3,6 @@ namespace DistTrain.Kernels;
 /// <summary>The bias gradient over leaves: 16 columns at a time, pending tree nodes on a stack.</summary>
 internal unsafe struct ColumnSumKernel : IRangeKernel
 {
-    private const int StackDepth = 32;
-
     public float* DY;
     public nint StrideDY;
     public KRange* Ranges;
@@ -15,7 +13,7 @@ internal unsafe struct ColumnSumKernel : IRangeKernel
     public readonly void Run<T>(nint begin, nint end)
         where T : struct, ILanes<T>
     {
-        float* stack = stackalloc float[StackDepth * 16];
+        float* stack = stackalloc float[LeafTree.StackDepth * 16];
         for (nint j = begin; j < end; j += 16)
         {
             int columns = (int)Math.Min(16, end - j);
@@ -23,7 +21,7 @@ internal unsafe struct ColumnSumKernel : IRangeKernel
             for (int leaf = 0; leaf < Leaves; leaf++)
             {
                 T sum = Leaf<T>(leaf, j, columns);
-                for (int joins = SegmentedGemm.Joins(leaf, Leaves, pending); joins > 0; joins--)
+                for (int joins = LeafTree.Joins(leaf, leaf == Leaves - 1, pending); joins > 0; joins--)
                 {
                     pending--;
                     sum = T.Load(stack + (pending * 16)) + sum;

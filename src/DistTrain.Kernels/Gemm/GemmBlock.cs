@@ -50,11 +50,12 @@ internal unsafe struct GemmBlock
         bool finish = Last && Finish.Needed;
         bool apart = Finish.ReadsC;
         Unsafe.SkipInit(out TileArguments t);
-        t.Joins = null;
-        t.JoinCount = 0;
+        nint depth = Depth;
+        t.Depths = &depth;
+        t.Leaves = 1;
+        t.Stack = null;
         t.RowStrideA = RowA;
         t.StepA = StepA;
-        t.Depth = Depth;
         t.FromStride = StrideC;
         t.ToStride = apart ? width : StrideC;
         for (nint j = 0; j < Columns; j += width)

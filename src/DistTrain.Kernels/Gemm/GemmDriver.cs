@@ -82,10 +82,20 @@ internal static unsafe class GemmDriver
                     if (packA) Packing.PackA<T>(a, p.RowA, p.StepA, rows, depth, panelA);
                     var block = new GemmBlock
                     {
-                        A = packA ? panelA : a, RowA = packA ? 1 : p.RowA, StepA = packA ? 0 : p.StepA,
-                        B = packB ? panelB : b, StepB = packB ? 0 : p.StepB,
-                        Rows = rows, Columns = columns, Depth = depth, First = k == 0, Last = k + depth == p.K,
-                        C = p.C + (i * p.StrideC) + j, StrideC = p.StrideC, Finish = p.Finish.From(j), Scratch = scratch,
+                        A = packA ? panelA : a,
+                        RowA = packA ? 1 : p.RowA,
+                        StepA = packA ? 0 : p.StepA,
+                        B = packB ? panelB : b,
+                        StepB = packB ? 0 : p.StepB,
+                        Rows = rows,
+                        Columns = columns,
+                        Depth = depth,
+                        First = k == 0,
+                        Last = k + depth == p.K,
+                        C = p.C + (i * p.StrideC) + j,
+                        StrideC = p.StrideC,
+                        Finish = p.Finish.From(j),
+                        Scratch = scratch,
                     };
                     block.Run<T>();
                 }

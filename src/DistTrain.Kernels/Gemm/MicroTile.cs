@@ -30,6 +30,9 @@ internal static unsafe class MicroTile
         T c3 = T.Zero;
         T c4 = T.Zero;
         T c5 = T.Zero;
+        float* stack = t.Stack;
+        nint* depths = t.Depths;
+        int pending = 0;
         if (t.From != null)
         {
             float* from = t.From;
@@ -41,28 +44,41 @@ internal static unsafe class MicroTile
             if (TRows.Count > 4) Load<T, TColumns, UnitRowWalk>(from + (4 * stride), columns, out c4);
             if (TRows.Count > 5) Load<T, TColumns, UnitRowWalk>(from + (5 * stride), columns, out c5);
         }
-        for (nint k = t.Depth; k > 0; k--)
+        for (int leaf = 0; ; leaf++)
         {
-            Load<T, TColumns, TWalk>(b, columns, out T x);
-            Step<T>(a, x, ref c0);
-            if (TRows.Count > 1) Step<T>(a + r1, x, ref c1);
-            if (TRows.Count > 2) Step<T>(a + r2, x, ref c2);
-            if (TRows.Count > 3) Step<T>(a + r3, x, ref c3);
-            if (TRows.Count > 4) Step<T>(a + r4, x, ref c4);
-            if (TRows.Count > 5) Step<T>(a + r5, x, ref c5);
-            a += step;
-            b += stepB;
-        }
-        float* joined = t.Joins;
-        for (int join = t.JoinCount; join > 0; join--)
-        {
-            c0 = T.Load(joined + 0) + c0;
-            if (TRows.Count > 1) c1 = T.Load(joined + 32) + c1;
-            if (TRows.Count > 2) c2 = T.Load(joined + 64) + c2;
-            if (TRows.Count > 3) c3 = T.Load(joined + 96) + c3;
-            if (TRows.Count > 4) c4 = T.Load(joined + 128) + c4;
-            if (TRows.Count > 5) c5 = T.Load(joined + 160) + c5;
-            joined -= TileArguments.TileSize;
+            for (nint k = depths[leaf]; k > 0; k--)
+            {
+                Load<T, TColumns, TWalk>(b, columns, out T x);
+                Step<T>(a, x, ref c0);
+                if (TRows.Count > 1) Step<T>(a + r1, x, ref c1);
+                if (TRows.Count > 2) Step<T>(a + r2, x, ref c2);
+                if (TRows.Count > 3) Step<T>(a + r3, x, ref c3);
+                if (TRows.Count > 4) Step<T>(a + r4, x, ref c4);
+                if (TRows.Count > 5) Step<T>(a + r5, x, ref c5);
+                a += step;
+                b += stepB;
+            }
+            bool last = leaf == t.Leaves - 1;
+            for (int joins = LeafTree.Joins(leaf, last, pending); joins > 0; joins--)
+            {
+                pending--;
+                stack -= TileArguments.TileSize;
+                c0 = T.Load(stack + 0) + c0;
+                if (TRows.Count > 1) c1 = T.Load(stack + 32) + c1;
+                if (TRows.Count > 2) c2 = T.Load(stack + 64) + c2;
+                if (TRows.Count > 3) c3 = T.Load(stack + 96) + c3;
+                if (TRows.Count > 4) c4 = T.Load(stack + 128) + c4;
+                if (TRows.Count > 5) c5 = T.Load(stack + 160) + c5;
+            }
+            if (last) break;
+            Push(stack + 0, ref c0);
+            if (TRows.Count > 1) Push(stack + 32, ref c1);
+            if (TRows.Count > 2) Push(stack + 64, ref c2);
+            if (TRows.Count > 3) Push(stack + 96, ref c3);
+            if (TRows.Count > 4) Push(stack + 128, ref c4);
+            if (TRows.Count > 5) Push(stack + 160, ref c5);
+            pending++;
+            stack += TileArguments.TileSize;
         }
         float* to = t.To;
         nint toStride = t.ToStride;
@@ -77,6 +93,14 @@ internal static unsafe class MicroTile
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Step<T>(float* a, T b, ref T c)
         where T : struct, ILanes<T> => c = T.Fma(T.BroadcastFrom(a), b, c);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Push<T>(float* tile, ref T c)
+        where T : struct, ILanes<T>
+    {
+        T.Store(tile, c);
+        c = T.Zero;
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Load<T, TColumns, TWalk>(float* source, int columns, out T c)

@@ -39,6 +39,9 @@ internal static unsafe class MicroTile512
         Vector512<float> c9 = Vector512<float>.Zero, d9 = Vector512<float>.Zero;
         Vector512<float> c10 = Vector512<float>.Zero, d10 = Vector512<float>.Zero;
         Vector512<float> c11 = Vector512<float>.Zero, d11 = Vector512<float>.Zero;
+        float* stack = t.Stack;
+        nint* depths = t.Depths;
+        int pending = 0;
         if (t.From != null)
         {
             float* from = t.From;
@@ -56,71 +59,92 @@ internal static unsafe class MicroTile512
             if (TRows.Count > 10) Load<TColumns, UnitRowWalk>(from + (10 * stride), columns, out c10, out d10);
             if (TRows.Count > 11) Load<TColumns, UnitRowWalk>(from + (11 * stride), columns, out c11, out d11);
         }
-        nint k = t.Depth;
-        for (; k >= 2; k -= 2)
+        for (int leaf = 0; ; leaf++)
         {
-            Load<TColumns, TWalk>(b, columns, out Vector512<float> x0, out Vector512<float> x1);
-            Step<TColumns>(a, x0, x1, ref c0, ref d0);
-            if (TRows.Count > 1) Step<TColumns>(a + r1, x0, x1, ref c1, ref d1);
-            if (TRows.Count > 2) Step<TColumns>(a + r2, x0, x1, ref c2, ref d2);
-            if (TRows.Count > 3) Step<TColumns>(a + r3, x0, x1, ref c3, ref d3);
-            if (TRows.Count > 4) Step<TColumns>(a + r4, x0, x1, ref c4, ref d4);
-            if (TRows.Count > 5) Step<TColumns>(a + r4 + r1, x0, x1, ref c5, ref d5);
-            if (TRows.Count > 6) Step<TColumns>(a + r4 + r2, x0, x1, ref c6, ref d6);
-            if (TRows.Count > 7) Step<TColumns>(a + r4 + r3, x0, x1, ref c7, ref d7);
-            if (TRows.Count > 8) Step<TColumns>(a + r8, x0, x1, ref c8, ref d8);
-            if (TRows.Count > 9) Step<TColumns>(a + r8 + r1, x0, x1, ref c9, ref d9);
-            if (TRows.Count > 10) Step<TColumns>(a + r8 + r2, x0, x1, ref c10, ref d10);
-            if (TRows.Count > 11) Step<TColumns>(a + r8 + r3, x0, x1, ref c11, ref d11);
-            float* next = a + step;
-            Load<TColumns, TWalk>(b + stepB, columns, out Vector512<float> y0, out Vector512<float> y1);
-            Step<TColumns>(next, y0, y1, ref c0, ref d0);
-            if (TRows.Count > 1) Step<TColumns>(next + r1, y0, y1, ref c1, ref d1);
-            if (TRows.Count > 2) Step<TColumns>(next + r2, y0, y1, ref c2, ref d2);
-            if (TRows.Count > 3) Step<TColumns>(next + r3, y0, y1, ref c3, ref d3);
-            if (TRows.Count > 4) Step<TColumns>(next + r4, y0, y1, ref c4, ref d4);
-            if (TRows.Count > 5) Step<TColumns>(next + r4 + r1, y0, y1, ref c5, ref d5);
-            if (TRows.Count > 6) Step<TColumns>(next + r4 + r2, y0, y1, ref c6, ref d6);
-            if (TRows.Count > 7) Step<TColumns>(next + r4 + r3, y0, y1, ref c7, ref d7);
-            if (TRows.Count > 8) Step<TColumns>(next + r8, y0, y1, ref c8, ref d8);
-            if (TRows.Count > 9) Step<TColumns>(next + r8 + r1, y0, y1, ref c9, ref d9);
-            if (TRows.Count > 10) Step<TColumns>(next + r8 + r2, y0, y1, ref c10, ref d10);
-            if (TRows.Count > 11) Step<TColumns>(next + r8 + r3, y0, y1, ref c11, ref d11);
-            a += 2 * step;
-            b += 2 * stepB;
-        }
-        if (k > 0)
-        {
-            Load<TColumns, TWalk>(b, columns, out Vector512<float> x0, out Vector512<float> x1);
-            Step<TColumns>(a, x0, x1, ref c0, ref d0);
-            if (TRows.Count > 1) Step<TColumns>(a + r1, x0, x1, ref c1, ref d1);
-            if (TRows.Count > 2) Step<TColumns>(a + r2, x0, x1, ref c2, ref d2);
-            if (TRows.Count > 3) Step<TColumns>(a + r3, x0, x1, ref c3, ref d3);
-            if (TRows.Count > 4) Step<TColumns>(a + r4, x0, x1, ref c4, ref d4);
-            if (TRows.Count > 5) Step<TColumns>(a + r4 + r1, x0, x1, ref c5, ref d5);
-            if (TRows.Count > 6) Step<TColumns>(a + r4 + r2, x0, x1, ref c6, ref d6);
-            if (TRows.Count > 7) Step<TColumns>(a + r4 + r3, x0, x1, ref c7, ref d7);
-            if (TRows.Count > 8) Step<TColumns>(a + r8, x0, x1, ref c8, ref d8);
-            if (TRows.Count > 9) Step<TColumns>(a + r8 + r1, x0, x1, ref c9, ref d9);
-            if (TRows.Count > 10) Step<TColumns>(a + r8 + r2, x0, x1, ref c10, ref d10);
-            if (TRows.Count > 11) Step<TColumns>(a + r8 + r3, x0, x1, ref c11, ref d11);
-        }
-        float* joined = t.Joins;
-        for (int join = t.JoinCount; join > 0; join--)
-        {
-            Join<TColumns>(joined, 0, ref c0, ref d0);
-            if (TRows.Count > 1) Join<TColumns>(joined, 32, ref c1, ref d1);
-            if (TRows.Count > 2) Join<TColumns>(joined, 64, ref c2, ref d2);
-            if (TRows.Count > 3) Join<TColumns>(joined, 96, ref c3, ref d3);
-            if (TRows.Count > 4) Join<TColumns>(joined, 128, ref c4, ref d4);
-            if (TRows.Count > 5) Join<TColumns>(joined, 160, ref c5, ref d5);
-            if (TRows.Count > 6) Join<TColumns>(joined, 192, ref c6, ref d6);
-            if (TRows.Count > 7) Join<TColumns>(joined, 224, ref c7, ref d7);
-            if (TRows.Count > 8) Join<TColumns>(joined, 256, ref c8, ref d8);
-            if (TRows.Count > 9) Join<TColumns>(joined, 288, ref c9, ref d9);
-            if (TRows.Count > 10) Join<TColumns>(joined, 320, ref c10, ref d10);
-            if (TRows.Count > 11) Join<TColumns>(joined, 352, ref c11, ref d11);
-            joined -= TileArguments.TileSize;
+            nint k = depths[leaf];
+            for (; k >= 2; k -= 2)
+            {
+                Load<TColumns, TWalk>(b, columns, out Vector512<float> x0, out Vector512<float> x1);
+                Step<TColumns>(a, x0, x1, ref c0, ref d0);
+                if (TRows.Count > 1) Step<TColumns>(a + r1, x0, x1, ref c1, ref d1);
+                if (TRows.Count > 2) Step<TColumns>(a + r2, x0, x1, ref c2, ref d2);
+                if (TRows.Count > 3) Step<TColumns>(a + r3, x0, x1, ref c3, ref d3);
+                if (TRows.Count > 4) Step<TColumns>(a + r4, x0, x1, ref c4, ref d4);
+                if (TRows.Count > 5) Step<TColumns>(a + r4 + r1, x0, x1, ref c5, ref d5);
+                if (TRows.Count > 6) Step<TColumns>(a + r4 + r2, x0, x1, ref c6, ref d6);
+                if (TRows.Count > 7) Step<TColumns>(a + r4 + r3, x0, x1, ref c7, ref d7);
+                if (TRows.Count > 8) Step<TColumns>(a + r8, x0, x1, ref c8, ref d8);
+                if (TRows.Count > 9) Step<TColumns>(a + r8 + r1, x0, x1, ref c9, ref d9);
+                if (TRows.Count > 10) Step<TColumns>(a + r8 + r2, x0, x1, ref c10, ref d10);
+                if (TRows.Count > 11) Step<TColumns>(a + r8 + r3, x0, x1, ref c11, ref d11);
+                float* next = a + step;
+                Load<TColumns, TWalk>(b + stepB, columns, out Vector512<float> y0, out Vector512<float> y1);
+                Step<TColumns>(next, y0, y1, ref c0, ref d0);
+                if (TRows.Count > 1) Step<TColumns>(next + r1, y0, y1, ref c1, ref d1);
+                if (TRows.Count > 2) Step<TColumns>(next + r2, y0, y1, ref c2, ref d2);
+                if (TRows.Count > 3) Step<TColumns>(next + r3, y0, y1, ref c3, ref d3);
+                if (TRows.Count > 4) Step<TColumns>(next + r4, y0, y1, ref c4, ref d4);
+                if (TRows.Count > 5) Step<TColumns>(next + r4 + r1, y0, y1, ref c5, ref d5);
+                if (TRows.Count > 6) Step<TColumns>(next + r4 + r2, y0, y1, ref c6, ref d6);
+                if (TRows.Count > 7) Step<TColumns>(next + r4 + r3, y0, y1, ref c7, ref d7);
+                if (TRows.Count > 8) Step<TColumns>(next + r8, y0, y1, ref c8, ref d8);
+                if (TRows.Count > 9) Step<TColumns>(next + r8 + r1, y0, y1, ref c9, ref d9);
+                if (TRows.Count > 10) Step<TColumns>(next + r8 + r2, y0, y1, ref c10, ref d10);
+                if (TRows.Count > 11) Step<TColumns>(next + r8 + r3, y0, y1, ref c11, ref d11);
+                a += 2 * step;
+                b += 2 * stepB;
+            }
+            if (k > 0)
+            {
+                Load<TColumns, TWalk>(b, columns, out Vector512<float> x0, out Vector512<float> x1);
+                Step<TColumns>(a, x0, x1, ref c0, ref d0);
+                if (TRows.Count > 1) Step<TColumns>(a + r1, x0, x1, ref c1, ref d1);
+                if (TRows.Count > 2) Step<TColumns>(a + r2, x0, x1, ref c2, ref d2);
+                if (TRows.Count > 3) Step<TColumns>(a + r3, x0, x1, ref c3, ref d3);
+                if (TRows.Count > 4) Step<TColumns>(a + r4, x0, x1, ref c4, ref d4);
+                if (TRows.Count > 5) Step<TColumns>(a + r4 + r1, x0, x1, ref c5, ref d5);
+                if (TRows.Count > 6) Step<TColumns>(a + r4 + r2, x0, x1, ref c6, ref d6);
+                if (TRows.Count > 7) Step<TColumns>(a + r4 + r3, x0, x1, ref c7, ref d7);
+                if (TRows.Count > 8) Step<TColumns>(a + r8, x0, x1, ref c8, ref d8);
+                if (TRows.Count > 9) Step<TColumns>(a + r8 + r1, x0, x1, ref c9, ref d9);
+                if (TRows.Count > 10) Step<TColumns>(a + r8 + r2, x0, x1, ref c10, ref d10);
+                if (TRows.Count > 11) Step<TColumns>(a + r8 + r3, x0, x1, ref c11, ref d11);
+                a += step;
+                b += stepB;
+            }
+            bool last = leaf == t.Leaves - 1;
+            for (int joins = LeafTree.Joins(leaf, last, pending); joins > 0; joins--)
+            {
+                pending--;
+                stack -= TileArguments.TileSize;
+                Join<TColumns>(stack + 0, ref c0, ref d0);
+                if (TRows.Count > 1) Join<TColumns>(stack + 32, ref c1, ref d1);
+                if (TRows.Count > 2) Join<TColumns>(stack + 64, ref c2, ref d2);
+                if (TRows.Count > 3) Join<TColumns>(stack + 96, ref c3, ref d3);
+                if (TRows.Count > 4) Join<TColumns>(stack + 128, ref c4, ref d4);
+                if (TRows.Count > 5) Join<TColumns>(stack + 160, ref c5, ref d5);
+                if (TRows.Count > 6) Join<TColumns>(stack + 192, ref c6, ref d6);
+                if (TRows.Count > 7) Join<TColumns>(stack + 224, ref c7, ref d7);
+                if (TRows.Count > 8) Join<TColumns>(stack + 256, ref c8, ref d8);
+                if (TRows.Count > 9) Join<TColumns>(stack + 288, ref c9, ref d9);
+                if (TRows.Count > 10) Join<TColumns>(stack + 320, ref c10, ref d10);
+                if (TRows.Count > 11) Join<TColumns>(stack + 352, ref c11, ref d11);
+            }
+            if (last) break;
+            Push<TColumns>(stack + 0, ref c0, ref d0);
+            if (TRows.Count > 1) Push<TColumns>(stack + 32, ref c1, ref d1);
+            if (TRows.Count > 2) Push<TColumns>(stack + 64, ref c2, ref d2);
+            if (TRows.Count > 3) Push<TColumns>(stack + 96, ref c3, ref d3);
+            if (TRows.Count > 4) Push<TColumns>(stack + 128, ref c4, ref d4);
+            if (TRows.Count > 5) Push<TColumns>(stack + 160, ref c5, ref d5);
+            if (TRows.Count > 6) Push<TColumns>(stack + 192, ref c6, ref d6);
+            if (TRows.Count > 7) Push<TColumns>(stack + 224, ref c7, ref d7);
+            if (TRows.Count > 8) Push<TColumns>(stack + 256, ref c8, ref d8);
+            if (TRows.Count > 9) Push<TColumns>(stack + 288, ref c9, ref d9);
+            if (TRows.Count > 10) Push<TColumns>(stack + 320, ref c10, ref d10);
+            if (TRows.Count > 11) Push<TColumns>(stack + 352, ref c11, ref d11);
+            pending++;
+            stack += TileArguments.TileSize;
         }
         float* to = t.To;
         nint toStride = t.ToStride;
@@ -184,11 +208,21 @@ internal static unsafe class MicroTile512
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Join<TColumns>(float* tile, int row, ref Vector512<float> c, ref Vector512<float> d)
+    private static void Join<TColumns>(float* tile, ref Vector512<float> c, ref Vector512<float> d)
         where TColumns : struct, ITileColumns
     {
-        c = Vector512.Load(tile + row) + c;
-        if (TColumns.Blocks > 1) d = Vector512.Load(tile + row + 16) + d;
+        c = Vector512.Load(tile) + c;
+        if (TColumns.Blocks > 1) d = Vector512.Load(tile + 16) + d;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Push<TColumns>(float* tile, ref Vector512<float> c, ref Vector512<float> d)
+        where TColumns : struct, ITileColumns
+    {
+        c.Store(tile);
+        c = Vector512<float>.Zero;
+        if (TColumns.Blocks > 1) d.Store(tile + 16);
+        d = Vector512<float>.Zero;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -17,6 +17,9 @@ internal unsafe struct SegmentedProblem
     public float* DW;
     public nint StrideDW;
 
+    /// <summary>(Leaves): how many rows each leaf has.</summary>
+    public nint* Depths;
+
     /// <summary>How many ranges there are, and how many rows in all of them.</summary>
     public int RangeCount;
 
@@ -27,9 +30,6 @@ internal unsafe struct SegmentedProblem
 /// <summary>Runs segmented weight gradients tile by tile; a tile's pending tree nodes wait on a stack in the L1 cache.</summary>
 internal static unsafe class SegmentedDriver
 {
-    // A stack of pending nodes holds complete subtrees of falling size: one for each bit of the number of leaves.
-    private const int StackDepth = 32;
-
     // Floats of a packed block of dY; that of X is four times as large.
     private const int BlockElements = 64 * 1024;
 
@@ -37,9 +37,16 @@ internal static unsafe class SegmentedDriver
 
     public static void Run(SegmentedProblem problem, KernelPool? pool)
     {
+        nint* depths = stackalloc nint[problem.Leaves];
+        problem.Depths = depths;
         problem.RangeCount = problem.LeafStarts[problem.Leaves];
         problem.Depth = 0;
-        for (int i = 0; i < problem.RangeCount; i++) problem.Depth += problem.Ranges[i].Count;
+        for (int leaf = 0; leaf < problem.Leaves; leaf++)
+        {
+            depths[leaf] = 0;
+            for (int r = problem.LeafStarts[leaf]; r < problem.LeafStarts[leaf + 1]; r++) depths[leaf] += problem.Ranges[r].Count;
+            problem.Depth += depths[leaf];
+        }
         double work = (double)problem.Outputs * problem.Inputs * Math.Max(problem.Depth, 1);
         var body = new Body { Problem = problem, Level = SimdPath.Current };
         body.Parts = pool is null ? 1 : (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
@@ -58,9 +65,14 @@ internal static unsafe class SegmentedDriver
         nint blockN = Math.Min(columnEnd - columnBegin, Math.Max(4 * BlockElements / Math.Max(depth, 1) / width, 1) * width);
         nint sizeB = ((blockN + width - 1) / width * width * depth) + Packing.Slack;
         nint sizeA = (((blockM * depth) + 15) & ~15) + Packing.Slack;
-        float* stack = Workspace.Get((StackDepth * TileArguments.TileSize) + sizeA + sizeB);
-        float* panelA = stack + (StackDepth * TileArguments.TileSize);
+        float* stack = Workspace.Get((LeafTree.StackDepth * TileArguments.TileSize) + sizeA + sizeB);
+        float* panelA = stack + (LeafTree.StackDepth * TileArguments.TileSize);
         float* panelB = panelA + sizeA;
+        TileArguments t = default;
+        t.Depths = p.Depths;
+        t.Leaves = p.Leaves;
+        t.Stack = stack;
+        t.ToStride = p.StrideDW;
         for (nint j = columnBegin; j < columnEnd; j += blockN)
         {
             nint columns = Math.Min(blockN, columnEnd - j);
@@ -71,11 +83,14 @@ internal static unsafe class SegmentedDriver
                 PackDY<T>(in p, i, rows, panelA);
                 for (nint jj = 0; jj < columns; jj += width)
                 {
+                    t.Columns = (int)Math.Min(width, columns - jj);
                     for (nint ii = 0; ii < rows;)
                     {
                         int height = TileDispatch.Height<T>(rows - ii);
-                        float* dW = p.DW + ((i + ii) * p.StrideDW) + j + jj;
-                        Tile<T>(in p, panelA + (ii * depth), height, panelB + (jj * depth), (int)Math.Min(width, columns - jj), dW, stack);
+                        t.A = panelA + (ii * depth);
+                        t.B = panelB + (jj * depth);
+                        t.To = p.DW + ((i + ii) * p.StrideDW) + j + jj;
+                        TileDispatch.Select<T>(height, t.Columns, TileWalk.Packed)(ref t);
                         ii += height;
                     }
                 }
@@ -115,38 +130,6 @@ internal static unsafe class SegmentedDriver
                 panel += count * height;
             }
             i += height;
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(in SegmentedProblem p, float* a, int height, float* b, int columns, float* dW, float* stack)
-        where T : struct, ILanes<T>
-    {
-        int pending = 0;
-        int width = TileDispatch.StripWidth<T>(columns);
-        delegate*<ref TileArguments, void> kernel = TileDispatch.Select<T>(height, columns, TileWalk.Packed);
-        TileArguments t = default;
-        t.Columns = columns;
-        t.ToStride = 32;
-        t.A = a;
-        t.B = b;
-        for (int leaf = 0; leaf < p.Leaves; leaf++)
-        {
-            t.Depth = 0;
-            for (int range = p.LeafStarts[leaf]; range < p.LeafStarts[leaf + 1]; range++) t.Depth += p.Ranges[range].Count;
-            t.JoinCount = SegmentedGemm.Joins(leaf, p.Leaves, pending);
-            t.Joins = stack + ((pending - 1) * TileArguments.TileSize);
-            pending -= t.JoinCount;
-            t.To = stack + (pending * TileArguments.TileSize);
-            if (leaf == p.Leaves - 1)
-            {
-                t.To = dW;
-                t.ToStride = p.StrideDW;
-            }
-            pending++;
-            kernel(ref t);
-            t.A += t.Depth * height;
-            t.B += t.Depth * width;
         }
     }
 

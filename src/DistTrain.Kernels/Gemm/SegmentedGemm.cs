@@ -1,5 +1,3 @@
-using System.Numerics;
-
 namespace DistTrain.Kernels;
 
 /// <summary>A run of consecutive rows of k: those that one shard has at one time step, or all that it has.</summary>
@@ -15,6 +13,9 @@ public readonly record struct KRange(int Start, int Count);
 /// </summary>
 public static unsafe class SegmentedGemm
 {
+    /// <summary>The most leaves that one call takes.</summary>
+    public const int MaxLeaves = 16_384;
+
     /// <summary>dW = dYᵀ·X, the tree applied to each register tile while it is in the L1 cache.</summary>
     /// <param name="dY">(rows, outputs), rows of <paramref name="strideDY"/> floats.</param>
     /// <param name="strideDY">Floats from one row of dY to the next.</param>
@@ -114,17 +115,11 @@ public static unsafe class SegmentedGemm
         }
     }
 
-    /// <summary>
-    /// How many finished nodes the one that ends with leaf <paramref name="leaf"/> joins: those of the tree's complete
-    /// subtrees that end there, and at the last leaf all that are left.
-    /// </summary>
-    internal static int Joins(int leaf, int leaves, int pending) =>
-        leaf == leaves - 1 ? pending : BitOperations.TrailingZeroCount(leaf + 1);
-
     /// <summary>Gives the number of rows that the ranges reach.</summary>
     private static nint CheckLeaves(ReadOnlySpan<KRange> ranges, ReadOnlySpan<int> leafStarts)
     {
         if (leafStarts.Length < 2) Guard.ThrowSegments("There must be at least one leaf.", nameof(leafStarts));
+        if (leafStarts.Length - 1 > MaxLeaves) Guard.ThrowSegments($"There are more than {MaxLeaves} leaves.", nameof(leafStarts));
         if (leafStarts[0] != 0 || leafStarts[^1] != ranges.Length)
             Guard.ThrowSegments($"The leaves cover ranges {leafStarts[0]} to {leafStarts[^1]} of {ranges.Length}.", nameof(leafStarts));
         for (int i = 1; i < leafStarts.Length; i++)

@@ -1,7 +1,7 @@
 namespace DistTrain.Kernels;
 
 /// <summary>
-/// What a register tile works on: C(r, j) = start + Σ_k A(r, k)·B(k, j), plus the pending tiles of the shard tree.
+/// What a register tile works on: C(r, j) = start + Σ_k A(r, k)·B(k, j), leaf by leaf.
 /// </summary>
 internal unsafe struct TileArguments
 {
@@ -23,20 +23,20 @@ internal unsafe struct TileArguments
     /// <inheritdoc cref="B"/>
     public nint StepB;
 
-    /// <summary>How many k.</summary>
-    public nint Depth;
+    /// <summary>(Leaves): how many k each leaf has. The leaves of a sum lie one behind the other in A and B.</summary>
+    public nint* Depths;
 
-    /// <summary>Where the sums so far are; null to start from +0.</summary>
+    /// <summary>How many leaves there are, at least one. They join along the tree of <see cref="LeafTree"/>.</summary>
+    public int Leaves;
+
+    /// <summary>Room for <see cref="LeafTree.StackDepth"/> tiles of <see cref="TileSize"/>; needed when there are several leaves.</summary>
+    public float* Stack;
+
+    /// <summary>Where the first leaf's sums so far are; null to start from +0.</summary>
     public float* From;
 
     /// <summary>Floats between the rows of <see cref="From"/>.</summary>
     public nint FromStride;
-
-    /// <summary>The last of the tiles (stride 32) that the finished sum joins, then the one before it, and so on.</summary>
-    public float* Joins;
-
-    /// <summary>How many tiles to join.</summary>
-    public int JoinCount;
 
     /// <summary>Where the result goes.</summary>
     public float* To;
