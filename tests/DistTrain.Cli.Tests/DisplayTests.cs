@@ -54,7 +54,7 @@ public class DisplayTests
         Assert.Equal(
             """
             waiting for 4 workers
-            digits: digits: 1,438 training and 359 test examples
+            digits: 1,438 training and 359 test examples
             4 layers, 4,810 parameters; mini-batches of 128 in 8 shards; 4 workers, 1 parameter server
             epoch 1/3, step 7/36, loss 0.2857, 12,346 examples/s, 29 s left
             after 1 epoch (step 12): train loss 0.1250, test loss 0.1042, test accuracy 0.6200

@@ -173,6 +173,7 @@ public sealed class LauncherTests : IDisposable
         string fake = Path.Combine(AppContext.BaseDirectory, OperatingSystem.IsWindows() ? "DistTrain.Cli.FakeRoles.exe" : "DistTrain.Cli.FakeRoles");
         var info = new ProcessStartInfo(fake, ["train", "--json", Json, .. options])
         {
+            UseShellExecute = false,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             WorkingDirectory = _directory,

@@ -52,7 +52,8 @@ internal static class InspectCommand
 
     private static void Show(TextWriter output, InspectedJob job)
     {
-        output.WriteLine($"{job.Name}: {job.Data}");
+        output.WriteLine($"job {job.Name}");
+        output.WriteLine(job.Data);
         output.WriteLine();
         List<string[]> rows = [["layer", "kind", "input", "output", "parameters", "FLOPs"]];
         rows.AddRange(job.Layers.Select(l => (string[])[l.Name, l.Kind, Shape(l.Input), Shape(l.Output), Figures.Count(l.Parameters), Figures.Count(l.Flops)]));

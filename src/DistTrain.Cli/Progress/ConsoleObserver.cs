@@ -32,7 +32,7 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
     public void Started(TrainingStarted info) => Show(d =>
     {
         HasStarted = true;
-        d.Line($"{info.Job}: {info.Data}");
+        d.Line(info.Data.StartsWith(info.Job, StringComparison.Ordinal) ? info.Data : $"{info.Job}: {info.Data}");
         d.Line($"{info.Model}; mini-batches of {Figures.Count(info.BatchSize)} in {Figures.Plural(info.Shards, "shard")}; {Figures.Plural(info.Workers, "worker")}, {Figures.Plural(info.Servers, "parameter server")}");
         if (info.Resumed is { } from) d.Line($"going on after step {info.FirstStep} from {from}");
         d.Begin(info);

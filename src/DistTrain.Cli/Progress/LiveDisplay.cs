@@ -19,7 +19,7 @@ internal sealed class LiveDisplay : IDisplay
 
     /// <summary>A display on the terminal that <paramref name="output"/> writes to.</summary>
     public static LiveDisplay On(TextWriter output) =>
-        new(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(output) }));
+        new(AnsiConsole.Create(new AnsiConsoleSettings { Interactive = InteractionSupport.Yes, Out = new AnsiConsoleOutput(output) }));
 
     public void Line(string text) => Write(new Text(text + "\n"));
 
