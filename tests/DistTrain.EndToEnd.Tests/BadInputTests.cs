@@ -121,6 +121,22 @@ public sealed class BadInputTests : IDisposable
     }
 
     [Fact]
+    public async Task Resume_BeyondTheEnd_SaysWhichSteps()
+    {
+        await _cli.TrainAsync("--in-process --set training.max_steps=20");
+        await Refused("train --in-process --resume --set training.max_steps=10", 2, "step 20", "step 10");
+    }
+
+    [Fact]
+    public async Task Resume_AtTheEnd_EvaluatesAndEnds()
+    {
+        string sha = (await _cli.TrainAsync("--in-process --set training.max_steps=20")).GetProperty("weights_sha256").GetString()!;
+        System.Text.Json.JsonElement again = await _cli.TrainAsync("--workers 2 --resume --set training.max_steps=20");
+        Assert.Equal(sha, again.GetProperty("weights_sha256").GetString());
+        Assert.True(again.GetProperty("test_accuracy").GetDouble() > 0.2);
+    }
+
+    [Fact]
     public Task Resume_OfNothing_SaysWhereItLooked() => Refused("train --in-process --resume", 3, Path.Combine("runs", "digits"));
 
     [Fact]

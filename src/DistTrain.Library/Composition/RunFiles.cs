@@ -72,6 +72,11 @@ internal sealed class RunFiles
     private static void Check(JobContext context, LoadedCheckpoint checkpoint, ITrainingObserver observer)
     {
         CheckpointManifest manifest = checkpoint.Manifest;
+        if (manifest.Version > context.TotalSteps)
+        {
+            throw new DistTrainException(ExitCode.BadUsage, $"checkpoint {checkpoint.Path} is at step {manifest.Version}, and the job ends at step {context.TotalSteps}: nothing is left to train; raise training.epochs or training.max_steps");
+        }
+
         ModelComparison.RequireSameModel(checkpoint.Path, manifest, context.Model.Layout.Tensors.Select(t => (t.Name, t.Shape)));
         if (manifest.JobHash != context.Job.Hash)
         {
