@@ -18,6 +18,8 @@ public sealed record GrpcCallOptions
     public CancellationToken Cancellation { get; init; }
 
     internal static GrpcCallOptions None { get; } = new();
+
+    internal TimeSpan? Limit => Timeout == System.Threading.Timeout.InfiniteTimeSpan ? null : Timeout;
 }
 
 /// <summary>

@@ -65,5 +65,6 @@ public sealed class DeadlineTests
     {
         await using EchoFixture echo = await EchoFixture.StartAsync(EchoFixture.Loopback with { Time = new ManualTime() }, new() { Time = new ManualTime() });
         Assert.Equal(5, (await echo.Channel.UnaryAsync(EchoMethods.Say, new Item { Number = 5 }, TenSeconds)).Number);
+        Assert.Equal(6, (await echo.Channel.UnaryAsync(EchoMethods.Say, new Item { Number = 6 }, new() { Timeout = Timeout.InfiniteTimeSpan })).Number);
     }
 }

@@ -33,6 +33,13 @@ public sealed class HealthAndReflectionTests
         echo.Server.Health.Set("another", serving: true);
         echo.Server.Health.Set(Service, serving: false);
         Assert.Equal(ServingStatus.NotServing, (await call.Responses.ReadAsync())!.Status);
+        using var whole = echo.Channel.Send(HealthService.Watch, new());
+        Assert.Equal(ServingStatus.Serving, (await whole.Responses.ReadAsync())!.Status);
+        Task stopped = echo.Server.StopAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(ServingStatus.NotServing, (await whole.Responses.ReadAsync())!.Status);
+        GrpcException e = await Assert.ThrowsAsync<GrpcException>(() => whole.Responses.ReadAsync().AsTask());
+        Assert.Equal(GrpcStatusCode.Unavailable, e.Code);
+        await stopped;
     }
 
     [Fact]

@@ -36,7 +36,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
         Requests = new Writer(this, encoder);
         _registration = options.Cancellation.UnsafeRegister(static call => ((ClientCall<TRequest, TResponse>)call!).Cancel(), this);
         _channelClosed = channel.Closed.UnsafeRegister(static call => ((ClientCall<TRequest, TResponse>)call!).Cancel(), this);
-        if (options.Timeout is { } timeout && timeout < LongestTimer)
+        if (options.Limit is { } timeout && timeout < LongestTimer)
         {
             if (timeout <= TimeSpan.Zero) OnDeadline();
             else _timer = channel.Options.Time.CreateTimer(static call => ((ClientCall<TRequest, TResponse>)call!).OnDeadline(), this, timeout, Timeout.InfiniteTimeSpan);

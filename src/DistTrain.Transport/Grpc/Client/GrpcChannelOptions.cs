@@ -18,16 +18,22 @@ public sealed record GrpcChannelOptions
     /// <summary>The largest message that may be sent, in bytes.</summary>
     public int MaxSendMessageSize { get; init; } = int.MaxValue - 1024;
 
-    /// <summary>Bytes that the server may send on a stream ahead of what has been read; 64 KiB to 16 MiB.</summary>
-    public int StreamWindowSize { get; init; } = 4 << 20;
+    /// <summary>
+    /// Bytes that the server may send on a stream ahead of what has been read, to begin with: HttpClient widens the window
+    /// as far as 16 MiB where the network needs it. 64 KiB to 16 MiB.
+    /// </summary>
+    public int StreamWindowSize { get; init; } = 1 << 20;
 
     /// <summary>Opens a further connection when the server's limit of streams is reached.</summary>
     public bool MultipleConnections { get; init; } = true;
 
-    /// <summary>How long a connection with calls on it may be silent before the channel asks whether it still lives.</summary>
+    /// <summary>
+    /// How long a connection with calls on it may be silent before the channel asks whether it still lives; at least 1 s.
+    /// Other servers than ours may take offence at less than 5 minutes.
+    /// </summary>
     public TimeSpan KeepAlivePingDelay { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How long the answer to that may take before the connection is given up; its calls end with UNAVAILABLE.</summary>
+    /// <summary>How long the answer to that may take before the connection is given up; its calls end with UNAVAILABLE. At least 1 s.</summary>
     public TimeSpan KeepAlivePingTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>The clock of deadlines.</summary>

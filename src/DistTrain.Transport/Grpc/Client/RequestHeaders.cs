@@ -12,7 +12,7 @@ internal static class RequestHeaders
         if (channel.Options.Tls?.ServerName is { } name) request.Headers.Host = name;
         request.Headers.TryAddWithoutValidation("user-agent", UserAgent);
         request.Headers.TryAddWithoutValidation("grpc-accept-encoding", Gzip.Accepted);
-        if (options.Timeout is { } timeout) request.Headers.TryAddWithoutValidation("grpc-timeout", WireText.EncodeTimeout(timeout));
+        if (options.Limit is { } timeout) request.Headers.TryAddWithoutValidation("grpc-timeout", WireText.EncodeTimeout(timeout));
         if (options.Compress) request.Headers.TryAddWithoutValidation("grpc-encoding", Gzip.Name);
         if (channel.Authorization is { } token && options.Metadata?.Get("authorization") is null) request.Headers.Authorization = token;
         foreach (GrpcMetadataEntry entry in options.Metadata ?? GrpcMetadata.Empty)

@@ -35,12 +35,12 @@ public sealed class GrpcHealth
         }
     }
 
-    /// <summary>The status, null when unknown, and a task that completes when anything changes.</summary>
-    internal (ServingStatus? Status, Task Changed) Get(string service)
+    /// <summary>The status, null when unknown, and a task that completes when anything changes; null when nothing will any more.</summary>
+    internal (ServingStatus? Status, Task? Changed) Get(string service)
     {
         lock (_lock)
         {
-            return (_services.TryGetValue(service, out ServingStatus status) ? status : null, _changed.Task);
+            return (_services.TryGetValue(service, out ServingStatus status) ? status : null, _shutdown ? null : _changed.Task);
         }
     }
 
@@ -69,10 +69,11 @@ internal static class HealthService
             ServingStatus? last = null;
             while (true)
             {
-                (ServingStatus? status, Task changed) = health.Get(request.Service);
+                (ServingStatus? status, Task? changed) = health.Get(request.Service);
                 ServingStatus now = status ?? ServingStatus.ServiceUnknown;
                 if (now != last) await responses.WriteAsync(new HealthCheckResponse { Status = now });
                 last = now;
+                if (changed is null) throw new GrpcException(GrpcStatusCode.Unavailable, "the server stops");
                 await changed.WaitAsync(call.Cancellation);
             }
         });

@@ -1,55 +1,38 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using DistTrain.Core;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace DistTrain.Transport.Grpc;
 
-/// <summary>
-/// Kestrel without a host around it: every worker process pays for its start, and the signals belong to the process.
-/// Only TLS needs services that nothing but the web host's builder can register.
-/// </summary>
+/// <summary>Kestrel without a host around it: every worker process pays for its start, and the signals belong to the process.</summary>
 internal sealed class KestrelHost : IAsyncDisposable
 {
+    private readonly ServiceProvider _services;
     private readonly IServer _server;
-    private readonly IAsyncDisposable? _services;
     private readonly List<ListenOptions> _listening;
 
-    private KestrelHost(IServer server, IAsyncDisposable? services, List<ListenOptions> listening) =>
-        (_server, _services, _listening) = (server, services, listening);
+    private KestrelHost(ServiceProvider services, List<ListenOptions> listening) =>
+        (_services, _server, _listening) = (services, services.GetRequiredService<IServer>(), listening);
 
     public static KestrelHost Create(GrpcServerOptions options)
     {
         var listening = new List<ListenOptions>();
-        if (options.Tls is { } tls)
-        {
-            TlsHandshakeCallbackOptions handshake = Handshake(tls);
-            WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new());
-            builder.Services.AddSingleton(options.Logging);
-            builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options, handshake, listening));
-            WebApplication app = builder.Build();
-            return new(app.Services.GetRequiredService<IServer>(), app, listening);
-        }
-
-        ServiceProvider services = new ServiceCollection().AddSingleton(options.Logging).AddLogging().BuildServiceProvider();
-        var kestrel = new KestrelServerOptions { ApplicationServices = services };
-        Configure(kestrel, options, null, listening);
-        var transport = new SocketTransportFactory(Options.Create(new SocketTransportOptions()), options.Logging);
-        return new(new KestrelServer(Options.Create(kestrel), transport, options.Logging), services, listening);
+        TlsHandshakeCallbackOptions? handshake = options.Tls is { } tls ? Handshake(tls) : null;
+        var builder = new ServiceCollector();
+        builder.Services.AddSingleton(options.Logging).AddSingleton<DiagnosticSource>(new DiagnosticListener("DistTrain.Grpc")).AddLogging().AddMetrics();
+        builder.UseKestrelCore().ConfigureKestrel(kestrel => Configure(kestrel, options, handshake, listening));
+        return new(builder.Services.BuildServiceProvider(), listening);
     }
 
     public async Task<IReadOnlyList<IPEndPoint>> StartAsync(CallDispatcher dispatcher, CancellationToken cancellation)
@@ -60,7 +43,9 @@ internal sealed class KestrelHost : IAsyncDisposable
         }
         catch (Exception e) when (Reason(e) is not null)
         {
-            string where = string.Join(" or ", _listening.Select(l => l.IPEndPoint));
+            IPEndPoint[] all = [.. _listening.Select(l => l.IPEndPoint!)];
+            IPEndPoint[] named = [.. all.Where(endpoint => e.Message.Contains(endpoint.ToString(), StringComparison.Ordinal))];
+            string where = string.Join(" or ", named.Length > 0 ? named : all);
             throw new DistTrainException(ExitCode.BadUsage, $"cannot listen on {where}: {Reason(e)}", e);
         }
 
@@ -73,17 +58,14 @@ internal sealed class KestrelHost : IAsyncDisposable
         await _server.StopAsync(source.Token);
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        _server.Dispose();
-        if (_services is not null) await _services.DisposeAsync();
-    }
+    public ValueTask DisposeAsync() => _services.DisposeAsync();
 
     private static void Configure(KestrelServerOptions kestrel, GrpcServerOptions options, TlsHandshakeCallbackOptions? tls, List<ListenOptions> listening)
     {
         kestrel.AddServerHeader = false;
         kestrel.AllowSynchronousIO = false;
         KestrelServerLimits limits = kestrel.Limits;
+        limits.KeepAliveTimeout = TimeSpan.FromDays(1); // pings find the dead; the silent may stay
         limits.MaxRequestBodySize = null;
         limits.MinRequestBodyDataRate = null;
         limits.MinResponseDataRate = null;
@@ -134,5 +116,29 @@ internal sealed class KestrelHost : IAsyncDisposable
         }
 
         return null;
+    }
+
+    /// <summary>Takes the services that Kestrel registers for itself, which no public constructor would give it (its memory pool, TLS), and builds no host.</summary>
+    private sealed class ServiceCollector : IWebHostBuilder
+    {
+        public IServiceCollection Services { get; } = new ServiceCollection();
+
+#pragma warning disable ASPDEPR008 // the interface still names the old host, which is never built here
+        public IWebHost Build() => throw new NotSupportedException();
+#pragma warning restore ASPDEPR008
+
+        public IWebHostBuilder ConfigureAppConfiguration(Action<WebHostBuilderContext, IConfigurationBuilder> configureDelegate) => this;
+
+        public IWebHostBuilder ConfigureServices(Action<IServiceCollection> configureServices) => ConfigureServices((_, services) => configureServices(services));
+
+        public IWebHostBuilder ConfigureServices(Action<WebHostBuilderContext, IServiceCollection> configureServices)
+        {
+            configureServices(new WebHostBuilderContext(), Services);
+            return this;
+        }
+
+        public string? GetSetting(string key) => null;
+
+        public IWebHostBuilder UseSetting(string key, string? value) => this;
     }
 }
