@@ -16,8 +16,10 @@ public class DisplayTests
     public void Plain_WholeRun_IsAFewLines()
     {
         var time = new ManualTime();
-        using var observer = new ConsoleObserver(new PlainDisplay(_out, _error, time), _error, showListening: false);
+        using var observer = new ConsoleObserver(new PlainDisplay(_out, _error, time), _error, time, showListening: false);
         observer.Listening("127.0.0.1:5000");
+        observer.Waiting("waiting for 5 workers");
+        time.Advance(TimeSpan.FromSeconds(4));
         observer.Waiting("waiting for 4 workers");
         observer.Waiting("waiting for 4 workers");
         observer.Membership("worker 0 joined", trouble: false);
@@ -83,9 +85,25 @@ public class DisplayTests
     }
 
     [Fact]
+    public void Plain_ShortEpochs_ShowsAtMostTwoASecondAndTheLast()
+    {
+        var time = new ManualTime();
+        using var observer = new ConsoleObserver(new PlainDisplay(_out, _error, time), _error, time, showListening: false);
+        observer.Started(Start with { TotalSteps = 120 });
+        for (int epoch = 1; epoch <= 10; epoch++)
+        {
+            observer.Evaluated(new EvaluationReport(epoch * 12, epoch, 1, 1, null));
+            time.Advance(TimeSpan.FromMilliseconds(130));
+        }
+
+        string[] shown = [.. _out.ToString().Split('\n').Where(l => l.StartsWith("after", StringComparison.Ordinal)).Select(l => l.Split(' ')[1])];
+        Assert.Equal(["1", "5", "9", "10"], shown);
+    }
+
+    [Fact]
     public void Plain_AfterTheEnd_StaysSilent()
     {
-        using var observer = new ConsoleObserver(new PlainDisplay(_out, _error, TimeProvider.System), _error, showListening: true);
+        using var observer = new ConsoleObserver(new PlainDisplay(_out, _error, TimeProvider.System), _error, TimeProvider.System, showListening: true);
         observer.Finish(new TrainResult { ExitCode = 4, Error = "lost" }, JobReader.Load(null), new UsageHint("disttrain train"));
         observer.Trouble("worker 1 ended");
         Assert.Equal(("", "disttrain: lost"), (_out.ToString(), _error.ToString().Trim()));
@@ -102,7 +120,7 @@ public class DisplayTests
             Out = new AnsiConsoleOutput(_out),
         });
         console.Profile.Width = 120;
-        using (var observer = new ConsoleObserver(new Progress.LiveDisplay(console), _error, showListening: false))
+        using (var observer = new ConsoleObserver(new Progress.LiveDisplay(console), _error, TimeProvider.System, showListening: false))
         {
             observer.Started(Start);
             observer.Step(new StepReport(5, 0, 0.5, 128, 1000, TimeSpan.FromSeconds(9)));

@@ -55,8 +55,8 @@ public sealed class LauncherTests : IDisposable
     {
         (int code, string output, string error) = await RunAsync("finish", worker: "die");
         Assert.Equal(3, code);
-        Assert.Matches("worker [0-3] \\| disttrain: a.csv:3: bad on purpose", output);
-        Assert.Matches("disttrain: worker [0-3] \\(pid [0-9]+\\) ended with exit code 3, before training began", error);
+        Assert.Matches("worker \\(pid [0-9]+\\) \\| disttrain: a.csv:3: bad on purpose", output);
+        Assert.Matches("disttrain: worker \\(pid [0-9]+\\) ended with exit code 3, before training began", error);
         Assert.Equal(3, JsonDocument.Parse(await File.ReadAllTextAsync(Json)).RootElement.GetProperty("exit_code").GetInt32());
     }
 
@@ -160,8 +160,7 @@ public sealed class LauncherTests : IDisposable
         List<int> pids = await WaitForPidsAsync();
         int victim = ReadPids("worker")[0];
         Signal(victim, 9);
-        string said = await ReadUntilAsync(launcher.StandardError, $"(pid {victim}) was killed by SIGKILL");
-        Assert.Matches("^worker [0-3] ", said);
+        await ReadUntilAsync(launcher.StandardError, $"worker (pid {victim}) was killed by SIGKILL");
         Assert.False(launcher.HasExited);
         Signal(launcher.Id, 2);
         Assert.Equal(130, (await EndAsync(launcher)).Code);
@@ -199,12 +198,12 @@ public sealed class LauncherTests : IDisposable
         return (process.ExitCode, await output, await error);
     }
 
-    private static async Task<string> ReadUntilAsync(StreamReader from, string wanted)
+    private static async Task ReadUntilAsync(StreamReader from, string wanted)
     {
         using var patience = new CancellationTokenSource(Patience);
         while (await from.ReadLineAsync(patience.Token) is { } line)
         {
-            if (line.Contains(wanted, StringComparison.Ordinal)) return line;
+            if (line.Contains(wanted, StringComparison.Ordinal)) return;
         }
 
         throw new InvalidOperationException($"'{wanted}' was never said");

@@ -62,9 +62,15 @@ internal static class CoordinatorCommand
 
         public void Add(int code, string text)
         {
+            lock (_gate)
+            {
+                // What follows the first loss before the beginning is only its consequence.
+                if (_first is not null) return;
+                if (!observer.HasStarted) _first = (code, text);
+            }
+
             observer.Trouble(text);
             if (observer.HasStarted) return;
-            lock (_gate) _first ??= (code, text);
             try
             {
                 stop.Cancel();

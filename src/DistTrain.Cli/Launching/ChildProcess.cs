@@ -11,10 +11,10 @@ internal sealed class ChildProcess : IDisposable
     private readonly Lock _writing = new();
     private bool _closed;
 
-    private ChildProcess(string name, Process process) => (Name, _process) = (name, process);
+    private ChildProcess(string role, Process process) => (Role, _process) = (role, process);
 
-    /// <summary>Such as <c>worker 3</c>.</summary>
-    public string Name { get; }
+    /// <summary>What it was started as, such as <c>worker</c>; members get their numbers from the coordinator.</summary>
+    public string Role { get; }
 
     public int Id { get; private set; }
 
@@ -25,7 +25,7 @@ internal sealed class ChildProcess : IDisposable
     /// Starts the executable. With <paramref name="said"/> its output is captured and handed over line by line; without,
     /// it shares ours.
     /// </summary>
-    public static ChildProcess Start(OwnExecutable executable, string name, IEnumerable<string> arguments, Action<ChildProcess, string>? said)
+    public static ChildProcess Start(OwnExecutable executable, string role, IEnumerable<string> arguments, Action<ChildProcess, string>? said)
     {
         var info = new ProcessStartInfo(executable.File, executable.Prefix.Concat(arguments))
         {
@@ -34,7 +34,7 @@ internal sealed class ChildProcess : IDisposable
             RedirectStandardError = said is not null,
             UseShellExecute = false,
         };
-        var child = new ChildProcess(name, new Process { StartInfo = info, EnableRaisingEvents = true });
+        var child = new ChildProcess(role, new Process { StartInfo = info, EnableRaisingEvents = true });
         child._process.Exited += (_, _) => child._exited.TrySetResult(child._process.ExitCode);
         child._process.Start();
         child.Id = child._process.Id;
@@ -95,9 +95,12 @@ internal sealed class ChildProcess : IDisposable
         }
     }
 
-    /// <summary>How it ended, with its name and pid.</summary>
+    /// <summary>Such as <c>worker (pid 4711)</c>.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Role} (pid {Id})");
+
+    /// <summary>How it ended.</summary>
     public string Describe(int exitCode) =>
-        string.Create(CultureInfo.InvariantCulture, $"{Name} (pid {Id}) {(SignalName(exitCode) is { } signal ? $"was killed by {signal}" : $"ended with exit code {exitCode}")}");
+        string.Create(CultureInfo.InvariantCulture, $"{this} {(SignalName(exitCode) is { } signal ? $"was killed by {signal}" : $"ended with exit code {exitCode}")}");
 
     /// <summary>The signal that an exit code stands for; null when the process ended by itself.</summary>
     public static string? SignalName(int exitCode) => OperatingSystem.IsWindows() ? null : (exitCode - 128) switch

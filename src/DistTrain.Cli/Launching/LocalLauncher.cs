@@ -68,16 +68,15 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
         _coordinator = ChildProcess.Start(executable, "coordinator", [.. plan.Coordinator, "--lifeline", "--announce", announce.GetClientHandleAsString()], said: null);
         announce.DisposeLocalCopyOfClientHandle();
         _coordinator.Send($"token {token}");
-        for (int i = 0; i < plan.Servers; i++) StartMember("server", i, token, []);
-        for (int i = 0; i < plan.Workers; i++) StartMember("worker", i, token, ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture)]);
+        for (int i = 0; i < plan.Servers; i++) StartMember("server", token, []);
+        for (int i = 0; i < plan.Workers; i++) StartMember("worker", token, ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture)]);
         Started?.Invoke([_coordinator, .. _members]);
         _ = TellAddressAsync(announce);
     }
 
-    private void StartMember(string role, int index, string token, IEnumerable<string> options)
+    private void StartMember(string role, string token, IEnumerable<string> options)
     {
-        string name = string.Create(CultureInfo.InvariantCulture, $"{role} {index}");
-        ChildProcess member = ChildProcess.Start(executable, name, [role, "--lifeline", .. options], Say);
+        ChildProcess member = ChildProcess.Start(executable, role, [role, "--lifeline", .. options], Say);
         _members.Add(member);
         member.Send($"token {token}");
         _ = WatchAsync(member, isWorker: role == "worker");
@@ -93,7 +92,7 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
     private void Say(ChildProcess member, string line)
     {
         if (_stopping || string.IsNullOrWhiteSpace(line)) return;
-        string text = $"{member.Name} | {line}";
+        string text = $"{member} | {line}";
         if (_coordinator!.Exited.IsCompleted) error.WriteLine(text);
         else _coordinator.Send($"note {text}");
     }

@@ -6,32 +6,48 @@ namespace DistTrain.Cli.Progress;
 /// <summary>Shows a run: a live bar on a terminal, plain lines elsewhere, and the closing table.</summary>
 internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan EvaluationPause = TimeSpan.FromMilliseconds(500);
+
     private readonly Lock _gate = new();
     private readonly IDisplay _display;
     private readonly TextWriter _error;
+    private readonly TimeProvider _time;
     private readonly bool _showListening;
+    private readonly long _created;
+    private long _totalSteps;
+    private long? _evaluated;
     private bool _finished;
 
-    public ConsoleObserver(IDisplay display, TextWriter error, bool showListening) =>
-        (_display, _error, _showListening) = (display, error, showListening);
+    /// <param name="display">Where to show it.</param>
+    /// <param name="error">Where errors go.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="showListening">Whether members come from elsewhere, so that addresses and arrivals matter.</param>
+    public ConsoleObserver(IDisplay display, TextWriter error, TimeProvider time, bool showListening) =>
+        (_display, _error, _time, _showListening, _created) = (display, error, time, showListening, time.GetTimestamp());
 
     /// <summary>Whether training has begun.</summary>
     public bool HasStarted { get; private set; }
 
     /// <summary>The observer for a process's output. Spectre.Console is loaded only where it is a terminal.</summary>
     public static ConsoleObserver Create(CliContext context, bool showListening) =>
-        new(context.Terminal ? Live(context.Out) : new PlainDisplay(context.Out, context.Error, context.Time), context.Error, showListening);
+        new(context.Terminal ? Live(context.Out) : new PlainDisplay(context.Out, context.Error, context.Time), context.Error, context.Time, showListening);
 
     public void Listening(string address) => Show(d =>
     {
         if (_showListening) d.Line($"listening on {address}");
     });
 
-    public void Waiting(string message) => Show(d => d.Waiting(message));
+    public void Waiting(string message) => Show(d =>
+    {
+        // Processes of our own are there in a moment.
+        if (_showListening || _time.GetElapsedTime(_created) >= Patience) d.Waiting(message);
+    });
 
     public void Started(TrainingStarted info) => Show(d =>
     {
         HasStarted = true;
+        _totalSteps = info.TotalSteps;
         d.Line(info.Data.StartsWith(info.Job, StringComparison.Ordinal) ? info.Data : $"{info.Job}: {info.Data}");
         d.Line($"{info.Model}; mini-batches of {Figures.Count(info.BatchSize)} in {Figures.Plural(info.Shards, "shard")}; {Figures.Plural(info.Workers, "worker")}, {Figures.Plural(info.Servers, "parameter server")}");
         if (info.Resumed is { } from) d.Line($"going on after step {info.FirstStep} from {from}");
@@ -40,7 +56,14 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
 
     public void Step(StepReport report) => Show(d => d.Step(report));
 
-    public void Evaluated(EvaluationReport report) => Show(d => d.Evaluated(report));
+    public void Evaluated(EvaluationReport report) => Show(d =>
+    {
+        // Epochs may take milliseconds; the last one always counts.
+        bool last = report.Version >= _totalSteps;
+        if (!last && _evaluated is { } before && _time.GetElapsedTime(before) < EvaluationPause) return;
+        _evaluated = _time.GetTimestamp();
+        d.Evaluated(report);
+    });
 
     public void Saved(long version, string path) => Show(_ => { });
 
