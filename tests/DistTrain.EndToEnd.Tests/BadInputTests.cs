@@ -22,21 +22,21 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public Task Job_WithAnUnknownKey_IsRefusedWithTheNearest()
     {
-        _cli.File("job.yaml", "name: x\nmodel:\n  - dense: 10\noptimizer:\n  adam: { learning_rat: 1e-3 }\n");
-        return Refused("train job.yaml", 2, "job.yaml:5", "optimizer.adam.learning_rat", "learning_rate");
+        _cli.File("job.yaml", "name: x\ndata: { name: digits }\nmodel:\n  - dense: 10\noptimizer:\n  adam: { learning_rat: 1e-3 }\n");
+        return Refused("train job.yaml", 2, "job.yaml:6", "optimizer.adam.learning_rat", "learning_rate");
     }
 
     [Fact]
     public Task Job_WithAWrongType_IsRefusedByKey()
     {
-        _cli.File("job.yaml", "name: x\nmodel: [flatten, {dense: 10}]\nbatch: { size: many }\n");
-        return Refused("train job.yaml --in-process", 2, "job.yaml:3", "batch.size", "'many'");
+        _cli.File("job.yaml", "name: x\ndata: { name: digits }\nmodel: [flatten, {dense: 10}]\nbatch: { size: many }\n");
+        return Refused("train job.yaml --in-process", 2, "job.yaml:4", "batch.size", "'many'");
     }
 
     [Fact]
     public Task Job_WithoutAModel_IsRefused()
     {
-        _cli.File("job.yaml", "name: x\n");
+        _cli.File("job.yaml", "name: x\ndata: { name: digits }\n");
         return Refused("train job.yaml", 2, "job.yaml", "model");
     }
 
@@ -83,7 +83,7 @@ public sealed class BadInputTests : IDisposable
         using var listener = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
         listener.Start();
         string address = listener.LocalEndpoint.ToString()!;
-        _cli.File("job.yaml", "name: x\nmodel: [flatten, {dense: 10}]\n");
+        _cli.File("job.yaml", "name: x\ndata: { name: digits }\nmodel: [flatten, {dense: 10}]\n");
         await Refused($"coordinator job.yaml --listen {address}", 2, address, "in use");
     }
 
@@ -94,7 +94,7 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public Task Coordinator_ThatNobodyJoins_SaysHowLongItWaitedForWhom()
     {
-        _cli.File("job.yaml", "name: x\nmodel: [flatten, {dense: 10}]\n");
+        _cli.File("job.yaml", "name: x\ndata: { name: digits }\nmodel: [flatten, {dense: 10}]\n");
         return Refused("coordinator job.yaml --listen 127.0.0.1:0 --join-timeout 400ms", 4, "4 of 4 workers");
     }
 
@@ -116,7 +116,7 @@ public sealed class BadInputTests : IDisposable
     public async Task Resume_FromAnotherModel_SaysWhichTensorsDiffer()
     {
         await _cli.TrainAsync("--in-process --set training.epochs=1");
-        _cli.File("job.yaml", "name: digits\nmodel: [flatten, {dense: 10}]\ncheckpoint: { path: runs/digits }\n");
+        _cli.File("job.yaml", "name: digits\ndata: { name: digits }\nmodel: [flatten, {dense: 10}]\ncheckpoint: { path: runs/digits }\n");
         await Refused("train job.yaml --in-process --resume", 3, "1.weight");
     }
 

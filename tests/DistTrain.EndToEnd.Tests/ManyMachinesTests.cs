@@ -37,7 +37,7 @@ public sealed class ManyMachinesTests : IDisposable
     {
         _cli.File("token", "0123456789abcdef0123456789abcdef");
         _cli.File("other", "fedcba9876543210fedcba9876543210");
-        _cli.File("job.yaml", "name: x\nmodel: [flatten, {dense: 10}]\n");
+        _cli.File("job.yaml", "name: x\ndata: { name: digits }\nmodel: [flatten, {dense: 10}]\n");
         string address = FreeAddress();
         using Cli.Running coordinator = _cli.Start($"coordinator job.yaml --listen {address} --token-file token");
         await coordinator.SeenAsync(address);

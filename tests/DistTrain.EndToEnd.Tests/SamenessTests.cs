@@ -92,7 +92,7 @@ public sealed class SamenessTests : IDisposable
         const string Long = "--set batch.size=50 --set training.max_steps=3000 --set training.epochs=200 --set checkpoint.path=runs/long";
         string expected = Sha(await _cli.TrainAsync($"--in-process --workers 1 {Long}"));
         using Cli.Running run = _cli.Start($"train --workers 3 {Long} --json killed.json");
-        await run.SeenAsync("after 2 epochs");
+        await run.SeenAsync("after ");
         int worker = run.Children().First(pid => File.ReadAllText($"/proc/{pid}/cmdline").Contains("\0worker\0", StringComparison.Ordinal));
         Cli.Kill(worker, "KILL");
         CliResult result = await run.EndAsync();
