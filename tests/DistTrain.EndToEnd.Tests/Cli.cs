@@ -54,6 +54,7 @@ internal sealed class Cli : IDisposable
     {
         var start = new ProcessStartInfo("dotnet")
         {
+            UseShellExecute = false,
             WorkingDirectory = Folder,
             RedirectStandardOutput = true,
             RedirectStandardError = true,

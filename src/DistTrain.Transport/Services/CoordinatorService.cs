@@ -43,7 +43,8 @@ public static class CoordinatorService
         Task<string> reading = ReadAsync(coordinator, link, requests, ended.Token);
         Task writing = link.WriteAsync(responses, ended.Token);
         await Task.WhenAny(reading, writing);
-        string cause = reading.IsCompleted ? await reading : "the coordinator closed the link";
+        string cause = reading.IsCompleted ? await reading
+            : writing.IsCompletedSuccessfully ? "the coordinator closed the link" : "the connection was closed";
         await ended.CancelAsync();
         await writing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await reading;

@@ -101,7 +101,7 @@ public sealed class ServerLoopTests : IDisposable
     }
 
     [Fact]
-    public void Checkpoint_OfAVersion_IsACutAtThatVersionOfEveryBucket()
+    public async Task Checkpoint_OfAVersion_IsACutAtThatVersionOfEveryBucket()
     {
         _loop.Advance(Grant(1, 1));
         Push(Header(0, 0, 2), 4);
@@ -114,7 +114,7 @@ public sealed class ServerLoopTests : IDisposable
         Assert.Single(_cuts);
         Assert.Equal(1, cut.Version);
         var saved = new Recorder();
-        cut.UploadAsync(saved, CancellationToken.None).GetAwaiter().GetResult();
+        await cut.UploadAsync(saved, CancellationToken.None);
         Assert.Equal([("weights", 0L, -0.5f), ("weights", 64L, -1f)], saved.Pieces);
     }
 
