@@ -2,6 +2,7 @@ using System.CommandLine;
 using DistTrain.Cli.Commands;
 using DistTrain.Cli.Options;
 using DistTrain.Core;
+using DistTrain.Kernels;
 
 namespace DistTrain.Cli;
 
@@ -15,6 +16,7 @@ internal static class App
         {
             ParseResult parsed = CommandTree.Create(context).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
             UsageErrors.Check(parsed);
+            CheckSimdPath();
             var configuration = new InvocationConfiguration
             {
                 EnableDefaultExceptionHandler = false,
@@ -30,6 +32,18 @@ internal static class App
             Report(context.Error, message, e);
             if (json is not null) JsonFile.TryWriteFailure(json, trains: args[0] is "train" or "coordinator", code, message, context.Error);
             return (int)code;
+        }
+    }
+
+    private static void CheckSimdPath()
+    {
+        try
+        {
+            SimdPath.Validate();
+        }
+        catch (ArgumentException e)
+        {
+            throw new DistTrainException(ExitCode.BadUsage, e.Message.Split(" (Parameter", 2)[0], e);
         }
     }
 

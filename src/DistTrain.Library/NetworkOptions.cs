@@ -21,7 +21,7 @@ public sealed record NetworkOptions
     /// <summary>PEM file of its private key.</summary>
     public string? KeyFile { get; init; }
 
-    /// <summary>PEM file of the authority that peers' certificates must come from; null trusts the system's.</summary>
+    /// <summary>PEM file of the authority that peers' certificates must come from; null uses no TLS towards them.</summary>
     public string? CaFile { get; init; }
 
     /// <summary>Whether those who connect must show a certificate of <see cref="CaFile"/>'s.</summary>
@@ -39,6 +39,9 @@ public sealed record CoordinatorOptions
 {
     /// <summary>Addresses, TLS and token.</summary>
     public NetworkOptions Network { get; init; } = new();
+
+    /// <summary>All members run on this machine.</summary>
+    public bool Local { get; init; }
 
     /// <summary>Goes on from the newest checkpoint of the job.</summary>
     public bool Resume { get; init; }

@@ -38,7 +38,7 @@ public sealed record TrainResult
     /// <summary>Mean training loss over the last epoch or what was run of it.</summary>
     [JsonPropertyName("train_loss")] public double? TrainLoss { get; init; }
 
-    /// <summary>Mean loss on the test set at the end.</summary>
+    /// <summary>Mean loss on the test set at the end; null when the run ended before it was measured.</summary>
     [JsonPropertyName("test_loss")] public double? TestLoss { get; init; }
 
     /// <summary>Share of test examples classified right; null where it has no meaning.</summary>

@@ -32,6 +32,7 @@ internal static class CoordinatorCommand
             {
                 Network = network.Read(parsed, token: lifeline is null ? null : await lifeline.Token),
                 Resume = parsed.GetValue(resume),
+                Local = lifeline is not null,
                 Bound = address => child.Announce(parsed, address),
             };
             using var observer = ConsoleObserver.Create(context, showListening: lifeline is null);

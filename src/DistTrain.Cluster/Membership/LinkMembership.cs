@@ -15,6 +15,7 @@ public sealed class LinkMembership : IMembership, IDisposable
     private readonly ITimer _timer;
     private readonly Lock _lock = new();
     private readonly Dictionary<MemberId, long> _heard = [];
+    private long _checked;
     private ClusterView _current = ClusterView.Empty;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -22,6 +23,7 @@ public sealed class LinkMembership : IMembership, IDisposable
     public LinkMembership(TimeProvider time, TimeSpan failureTimeout)
     {
         (_time, _failureTimeout) = (time, failureTimeout);
+        _checked = time.GetTimestamp();
         _timer = time.CreateTimer(_ => RemoveSilent(), null, failureTimeout / 4, failureTimeout / 4);
     }
 
@@ -91,6 +93,14 @@ public sealed class LinkMembership : IMembership, IDisposable
     {
         lock (_lock)
         {
+            // A check that comes late says that this process was stopped, not that the members were silent.
+            bool late = _time.GetElapsedTime(_checked) > _failureTimeout / 2;
+            _checked = _time.GetTimestamp();
+            if (late)
+            {
+                foreach (MemberId member in _heard.Keys.ToArray()) _heard[member] = _checked;
+            }
+
             foreach ((MemberId member, long heard) in _heard.ToArray())
             {
                 TimeSpan silence = _time.GetElapsedTime(heard);

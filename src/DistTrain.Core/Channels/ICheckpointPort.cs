@@ -36,6 +36,9 @@ public interface ICheckpointKeeper
     /// <summary>A piece stands in its place.</summary>
     void Complete(CheckpointPieceHeader header, int length);
 
+    /// <summary>A piece that was begun will not come to its end.</summary>
+    void Abort(CheckpointPieceHeader header);
+
     /// <summary>The pieces of a range of the checkpoint that the job resumes from, ascending for each vector. Throws
     /// <see cref="DistTrainException"/> when there is none at this version.</summary>
     IEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> Pieces(long term, long version, long offset, long length);

@@ -24,7 +24,7 @@ public readonly record struct MemberId(int Value)
 /// <param name="Role">Worker or server.</param>
 /// <param name="Host">The machine's name.</param>
 /// <param name="Pid">The process id there.</param>
-/// <param name="Incarnation">Random for each life of a process: what an earlier one sent doesn't count.</param>
+/// <param name="Incarnation">Random for each life of a process: tells two lives of one apart.</param>
 /// <param name="Endpoint">Where a server listens, as <c>http://host:port</c>; empty for workers.</param>
 public sealed record Member(MemberId Id, MemberRole Role, string Host, int Pid, ulong Incarnation, string Endpoint)
 {

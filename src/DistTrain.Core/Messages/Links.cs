@@ -13,6 +13,9 @@ public interface IMemberLink
     /// <summary>"127.0.0.1:51234" or "in-process": for messages about members that never said who they are.</summary>
     string Remote { get; }
 
+    /// <summary>Who is at the other end, once admitted.</summary>
+    MemberId? Member { get; set; }
+
     /// <summary>Queues a message and returns; after a loss of the link this does nothing.</summary>
     void Send(CoordinatorMessage message);
 

@@ -24,12 +24,12 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     {
         _metrics = metrics;
         _engine = new BuiltInEngine(time, plan.FailureTimeout, observer.Warn);
-        _coordinator = _engine.Actors.Spawn("coordinator", () => new Coordinator(plan, _engine.Membership, metrics, time), new ActorOptions(MailboxCapacity: 16384));
-        Port = new CoordinatorMailbox(_coordinator);
         Keeper = new CheckpointKeeper(
             context.Model.Layout, context.Job.Optimizer.StateVectors, resume, save,
-            (version, path) => _coordinator.Tell(new CheckpointWritten(version, path)),
-            (version, error) => _coordinator.Tell(new CheckpointFailed(version, error.Message, error is DistTrainException e ? e.ExitCode : ExitCode.Internal)));
+            (version, path) => Post(new CheckpointWritten(version, path)),
+            (version, error) => Post(new CheckpointFailed(version, error.Message, error is DistTrainException e ? e.ExitCode : ExitCode.Internal)));
+        _coordinator = _engine.Actors.Spawn("coordinator", () => new Coordinator(plan, _engine.Membership, metrics, Keeper.Expect, time));
+        Port = new CoordinatorMailbox(_coordinator, _engine.Membership);
         _ticks = time.CreateTimer(_ => _coordinator.Tell(new Tick()), null, TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(250));
         _views = Task.Run(ForwardViewsAsync);
     }
@@ -51,7 +51,8 @@ internal sealed class CoordinatorHost : IAsyncDisposable
 
         Outcome outcome = await _metrics.Completion;
         await Keeper.FlushAsync();
-        return _metrics.Result(outcome, Keeper.Last?.Version == outcome.Version ? Keeper.Last.WeightsSha256() : null);
+        // A checkpoint may be complete that the coordinator, in its haste to end, no longer heard of.
+        return _metrics.Result(outcome, Keeper.Last?.Version == outcome.Version ? Keeper.Last.WeightsSha256() : null, Keeper.LastPath);
     }
 
     public async ValueTask DisposeAsync()
@@ -65,11 +66,14 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _ending.Dispose();
     }
 
+    // Messages that nobody sends twice: they wait for room in the mailbox.
+    private void Post(object message) => _ = _coordinator.TellAsync(message).AsTask();
+
     private async Task StopAsync()
     {
-        _coordinator.Tell(new StopRequested());
+        Post(new StopRequested());
         await Task.Delay(StopGrace, _ending.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        if (!_ending.IsCancellationRequested) _coordinator.Tell(new StopNow());
+        if (!_ending.IsCancellationRequested) Post(new StopNow());
     }
 
     private async Task ForwardViewsAsync()

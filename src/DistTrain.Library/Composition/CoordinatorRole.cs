@@ -12,6 +12,7 @@ internal static class CoordinatorRole
     {
         GrpcServerOptions serverOptions = await Network.ServerOptionsAsync(options.Network);
         JobContext context = JobContext.Load(job);
+        if (options.Local) context.RequireMemory();
         RunFiles files = RunFiles.Open(context, options.Resume, save: true, observer);
         TrainingPlan plan = context.Plan(job.ToYaml(), files.FirstVersion, options.Network.JoinTimeout);
         var metrics = new RunMetrics(context, files.FirstVersion, files.ResumedFrom, "grpc", observer, TimeProvider.System);

@@ -24,6 +24,7 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
 
     public async Task<TrainResult> RunAsync(CancellationToken stop)
     {
+        Context.RequireMemory();
         RunFiles files = RunFiles.Open(Context, resume, save, observer);
         var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1));
         var metrics = new RunMetrics(Context, files.FirstVersion, files.ResumedFrom, "in-process", observer, TimeProvider.System);
@@ -41,8 +42,9 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
 
     public async ValueTask DisposeAsync()
     {
-        // Workers go first: servers were lent their memory.
-        foreach ((MemberHost host, InProcessLink link) in Enumerable.Reverse(_members))
+        // Workers stop first, then the servers that were lent their memory; only then is it freed.
+        foreach ((MemberHost host, _) in Enumerable.Reverse(_members)) await host.StopAsync();
+        foreach ((MemberHost host, InProcessLink link) in _members)
         {
             await link.DisposeAsync();
             await host.DisposeAsync();

@@ -56,6 +56,20 @@ internal sealed class JobContext
     /// <summary>For a process that reads no data: what it must know came with the job.</summary>
     public static JobContext WithoutData(Job job, DataFacts facts) => new(job, facts, "", "", null, null);
 
+    /// <summary>
+    /// Refuses a model whose vectors alone can't fit into this machine, where coordinator, servers and workers share it:
+    /// better than being killed half-way.
+    /// </summary>
+    public void RequireMemory()
+    {
+        long vectors = 2 + Job.Optimizer.StateVectors.Length + (4L * Job.Cluster.Workers) + (3 * (1 + Job.Optimizer.StateVectors.Length));
+        double wanted = (double)vectors * Model.Layout.Length * sizeof(float), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        if (wanted > available)
+        {
+            throw new DistTrainException(ExitCode.BadUsage, $"the model has {Model.Layout.ElementCount:N0} parameters: with {Job.Cluster.Workers} workers and {Job.Cluster.Servers} servers here it wants about {wanted / (1 << 30):N1} GiB, and this machine has {available / (1 << 30):N1} GiB");
+        }
+    }
+
     public ServerSetup ServerSetup() => new(
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
 

@@ -12,9 +12,11 @@ namespace DistTrain.Composition;
 /// <param name="Actor">The worker or parameter server.</param>
 /// <param name="Options">How it is hosted.</param>
 /// <param name="Attach">Told the actor's address, before the handshake goes on.</param>
-/// <param name="LeaveAsync">Called when the member ends.</param>
+/// <param name="DisconnectAsync">Called when the actor has stopped: ends all that still moves tensors for it.</param>
+/// <param name="FreeAsync">Called last: frees its memory, which servers of the same process may have been lent.</param>
 internal sealed record MemberPart(
-    string JobHash, string DataHash, IActor Actor, ActorOptions Options, Action<IActorRef> Attach, Func<Task> LeaveAsync);
+    string JobHash, string DataHash, IActor Actor, ActorOptions Options, Action<IActorRef> Attach,
+    Func<Task> DisconnectAsync, Func<ValueTask> FreeAsync);
 
 /// <summary>
 /// A member's side of the conversation with the coordinator: the handshake, heartbeats from a thread of their own, and
@@ -83,11 +85,18 @@ internal sealed class MemberHost : IAsyncDisposable
     public void LinkLost(string cause) =>
         _ended.TrySetException(new DistTrainException(ExitCode.ClusterLost, $"lost the coordinator: {cause}"));
 
-    public async ValueTask DisposeAsync()
+    /// <summary>Stops the actor, then all that moves tensors for it; its memory stays.</summary>
+    public async Task StopAsync()
     {
         _stopHeartbeats.Set();
         await _actors.DisposeAsync();
-        if (_part is { } part) await part.LeaveAsync();
+        if (_part is { } part) await part.DisconnectAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        if (_part is { } part) await part.FreeAsync();
     }
 
     private async Task TakeJobAsync(JobOffer offer)
@@ -104,6 +113,11 @@ internal sealed class MemberHost : IAsyncDisposable
         catch (DistTrainException e)
         {
             link.Send(new Failed(e.Message, e.ExitCode));
+            _ended.TrySetException(e);
+        }
+        catch (Exception e)
+        {
+            link.Send(new Failed($"internal error while taking the job: {e.GetType().Name}: {e.Message}", ExitCode.Internal));
             _ended.TrySetException(e);
         }
     }

@@ -17,18 +17,19 @@ internal static class MemberParts
     {
         var worker = new Worker(context.WorkerSetup(threads), channel, incarnation, context.Job.Cluster.FailureTimeout, log);
         return new MemberPart(
-            context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true), _ => { }, worker.DisconnectAsync);
+            context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true), _ => { },
+            worker.DisconnectAsync, worker.DisposeAsync);
     }
 
     public static MemberPart Server(JobContext context, ICoordinatorLink link, ICheckpointPort checkpoints, Action<ParameterServer> publish, Action<string> log)
     {
         var server = new ParameterServer(context.ServerSetup(), link, checkpoints, log);
         return new MemberPart(
-            context.Job.Hash, "", server, new ActorOptions(ServerMailbox), self =>
+            context.Job.Hash, "", server, new ActorOptions(ServerMailbox, DedicatedThread: true), self =>
             {
                 server.Attach(self);
                 publish(server);
-            }, () => Task.CompletedTask);
+            }, () => server.DisposeAsync().AsTask(), () => ValueTask.CompletedTask);
     }
 
     /// <summary>The job as a member reads it from the coordinator's offer.</summary>

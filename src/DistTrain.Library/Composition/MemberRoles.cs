@@ -53,8 +53,15 @@ internal static class MemberRoles
             await using GrpcCoordinatorLink link = await JoinAsync(coordinator, options, log, host, stop);
             host.Begin(link);
             _ = LoseAsync(link, host);
-            await using CancellationTokenRegistration stopping = stop.Register(() => link.Send(new Leaving("it was interrupted")));
-            return await host.Ended.WaitAsync(stop);
+            try
+            {
+                return await host.Ended.WaitAsync(stop);
+            }
+            catch (OperationCanceledException)
+            {
+                link.Send(new Leaving("it was interrupted"));
+                throw;
+            }
         }
     }
 

@@ -38,6 +38,9 @@ internal static class Network
     {
         Tls = new GrpcClientTls(options.CaFile, options.CertificateFile, options.KeyFile),
         BearerToken = options.Token,
+        // A machine that vanishes without a word is noticed within seconds.
+        KeepAlivePingDelay = TimeSpan.FromSeconds(2),
+        KeepAlivePingTimeout = TimeSpan.FromSeconds(2),
     });
 
     /// <summary>The coordinator's URL: TLS when any of its files is given.</summary>

@@ -28,6 +28,7 @@ internal sealed class RunFiles
     public static RunFiles Open(JobContext context, bool resume, bool save, ITrainingObserver observer)
     {
         CheckpointStore? store = save ? new CheckpointStore(context.Job.RunDirectory, context.Job.Checkpoint.Keep, TimeProvider.System, observer.Warn) : null;
+        if (store is not null) ProbeDirectory(store.Directory);
         if (!resume) return new RunFiles(context, store, observer);
         using LoadedCheckpoint checkpoint = store?.Latest()
             ?? throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint to resume from in {context.Job.RunDirectory}");
@@ -48,6 +49,24 @@ internal sealed class RunFiles
         using CheckpointDraft draft = _store.Begin(snapshot.Version, snapshot.Layout, _context.Job.Optimizer.StateVectors);
         foreach (string vector in snapshot.VectorNames) draft.Write(vector, 0, snapshot.Find(vector)!.Span);
         return draft.Complete(Manifest(snapshot));
+    }
+
+    // Better before the first step than after the last.
+    private static void ProbeDirectory(string directory)
+    {
+        try
+        {
+            bool isNew = !Directory.Exists(directory);
+            Directory.CreateDirectory(directory);
+            string probe = Path.Combine(directory, $".probe-{Guid.NewGuid():N}");
+            File.WriteAllBytes(probe, [0]);
+            File.Delete(probe);
+            if (isNew) Directory.Delete(directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new DistTrainException(ExitCode.BadData, $"checkpoint.path {directory} can't be written to: {e.Message}", e);
+        }
     }
 
     // A new run begins in an empty directory; what an earlier one left there stays, beside it.

@@ -19,12 +19,12 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     private SegmentStats _epoch;
     private SegmentStats _lastEpoch;
     private SegmentStats? _test;
+    private long _testVersion;
     private long _examples;
     private long _steadyExamples;
     private double _rate;
     private long _lastCommit;
     private bool _gap = true;
-    private string? _checkpoint;
 
     public Task<Outcome> Completion => _finished.Task;
 
@@ -62,7 +62,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     public void Evaluated(long version, SegmentStats stats)
     {
-        _test = stats;
+        (_test, _testVersion) = (stats, version);
         observer.Evaluated(new EvaluationReport(
             version, (int)((version + context.StepsPerEpoch - 1) / context.StepsPerEpoch),
             _lastEpoch.WeightSum > 0 ? _lastEpoch.MeanLoss : null, stats.MeanLoss, context.Model.HasAccuracy ? stats.Accuracy : null));
@@ -70,7 +70,6 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     public void Saved(long version, string path)
     {
-        _checkpoint = path;
         observer.Saved(version, path);
     }
 
@@ -87,7 +86,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     public void Finished(Outcome outcome) => _finished.TrySetResult(outcome);
 
-    public TrainResult Result(Outcome outcome, string? weightsSha256) => new()
+    public TrainResult Result(Outcome outcome, string? weightsSha256, string? checkpoint) => new()
     {
         Name = context.Job.Name,
         Steps = outcome.Version,
@@ -95,8 +94,8 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         TrainExamples = context.Facts.TrainExamples,
         Examples = _examples,
         TrainLoss = Number(_lastEpoch.MeanLoss),
-        TestLoss = _test is { } test ? Number(test.MeanLoss) : null,
-        TestAccuracy = _test is { } labelled && context.Model.HasAccuracy ? Number(labelled.Accuracy) : null,
+        TestLoss = _testVersion == outcome.Version && _test is { } test ? Number(test.MeanLoss) : null,
+        TestAccuracy = _testVersion == outcome.Version && _test is { } labelled && context.Model.HasAccuracy ? Number(labelled.Accuracy) : null,
         WeightsSha256 = weightsSha256,
         SamplesPerSecond = _stepSeconds.Count > 0 ? Number(_steadyExamples / _stepSeconds.Sum()) : null,
         StepMsMedian = _stepSeconds.Count > 0 ? 1000 * Median(_stepSeconds) : null,
@@ -106,7 +105,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         Shards = context.Job.Batch.Shards,
         Channel = channel,
         Failures = _failures,
-        Checkpoint = _checkpoint,
+        Checkpoint = checkpoint ?? resumedFrom,
         NumericsRevision = NumericsRevision.Current,
         ExitCode = (int)outcome.Exit,
         Error = outcome.Reason,

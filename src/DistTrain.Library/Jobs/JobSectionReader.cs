@@ -123,7 +123,7 @@ internal static class JobSectionReader
             Servers = (int)node.Integer("servers", fallback.Servers, 1, 4096),
             Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),
             FailureTimeout = timeout,
-            BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 28) : null,
+            BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 24) : null,
         };
         node.RefuseUnknownKeys();
         return cluster;

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using DistTrain.Core;
 using DistTrain.Core.Layout;
 using DistTrain.Kernels;
 using DistTrain.Nn;
@@ -87,13 +88,27 @@ public sealed unsafe class TrainedModel : IDisposable
         return result;
     }
 
-    /// <summary>Writes the weights as a safetensors file, which any stock reader opens.</summary>
-    /// <exception cref="Core.DistTrainException">The file can't be written.</exception>
+    /// <summary>Writes the weights as a safetensors file, which any stock reader opens; a file that is there is replaced,
+    /// whole or not at all.</summary>
+    /// <exception cref="DistTrainException">The file can't be written.</exception>
     public void Save(string path)
     {
-        using var writer = new SafetensorsWriter(path, [.. _model.Layout.Tensors.Select(t => new TensorSpec(t.Name, t.Shape))]);
-        for (int i = 0; i < _model.Layout.Tensors.Length; i++) writer.Write(i, 0, Tensor(_model.Layout.Tensors[i].Name));
-        writer.Finish();
+        string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            using (var writer = new SafetensorsWriter(temporary, [.. _model.Layout.Tensors.Select(t => new TensorSpec(t.Name, t.Shape))]))
+            {
+                for (int i = 0; i < _model.Layout.Tensors.Length; i++) writer.Write(i, 0, Tensor(_model.Layout.Tensors[i].Name));
+                writer.Finish();
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            File.Delete(temporary);
+            throw new DistTrainException(ExitCode.BadData, $"{path}: the model can't be written: {e.Message}", e);
+        }
     }
 
     /// <summary>Frees the weights.</summary>

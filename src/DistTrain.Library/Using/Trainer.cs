@@ -30,16 +30,16 @@ public static class Trainer
     /// <param name="stop">Ends the training early, after the steps in hand.</param>
     /// <returns>The model, with the run's figures; the caller disposes it.</returns>
     /// <exception cref="DistTrainException">The job or its data is wrong, or training diverged.</exception>
-    /// <exception cref="OperationCanceledException"><paramref name="stop"/> fired before the first step.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="stop"/> fired before the first step, or the steps in
+    /// hand took too long to finish.</exception>
     public static async Task<TrainedModel> TrainAsync(Job job, ITrainingObserver? observer = null, CancellationToken stop = default)
     {
         await using var run = new InProcessRun(job, resume: false, save: job.Checkpoint.Path is not null, observer ?? new Nobody());
         TrainResult result = await run.RunAsync(stop);
         var exit = (ExitCode)result.ExitCode;
         if (exit is not (ExitCode.Done or ExitCode.Interrupted)) throw new DistTrainException(exit, result.Error ?? "training failed");
-        stop = run.Model is null ? stop : CancellationToken.None;
-        stop.ThrowIfCancellationRequested();
-        return new TrainedModel(run.Context.Model, run.Model!, result);
+        if (run.Model is not { } weights || weights.Version != result.Steps) throw new OperationCanceledException(stop);
+        return new TrainedModel(run.Context.Model, weights, result);
     }
 
     private sealed class Nobody : ITrainingObserver

@@ -18,6 +18,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     private readonly Action<long, Exception> _failed;
     private readonly ModelSnapshot? _source;
     private readonly Lock _lock = new();
+    private readonly Dictionary<long, long> _expected = [];
     private readonly Dictionary<long, Collected> _open = [];
     private Task _writing = Task.CompletedTask;
 
@@ -38,6 +39,9 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     /// <summary>The newest complete version; null before the first. Disposed with the keeper.</summary>
     public ModelSnapshot? Last { get; private set; }
 
+    /// <summary>Where the newest version was written; null for nowhere.</summary>
+    public string? LastPath { get; private set; }
+
     /// <inheritdoc/>
     public async Task SaveAsync(IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
     {
@@ -48,35 +52,35 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
         }
     }
 
+    /// <summary>Pieces of this version are welcome from now on, until it is complete. Nothing else is taken.</summary>
+    public void Expect(long term, long version)
+    {
+        lock (_lock) _expected[version] = term;
+    }
+
     /// <inheritdoc/>
     public unsafe NativeSpan Begin(CheckpointPieceHeader header, int length)
     {
         lock (_lock)
         {
-            if (header.Version < 0 || _open.Count >= 8) throw Misplaced(header, length, "no such checkpoint was asked for");
+            if (!_expected.TryGetValue(header.Version, out long term) || header.Term != term) throw Misplaced(header, length, "no such checkpoint was asked for");
+            if (header.Offset < 0 || length < 0 || header.Offset > _layout.Length - length) throw Misplaced(header, length, $"the model has {_layout.Length} elements");
+            if (header.Vector != ModelSnapshot.Weights && !_stateVectors.Contains(header.Vector)) throw Misplaced(header, length, "no such vector");
             if (!_open.TryGetValue(header.Version, out Collected? collected))
             {
                 _open[header.Version] = collected = new Collected(new ModelSnapshot(_layout, _stateVectors, header.Version));
             }
 
-            if (header.Offset < 0 || length < 0 || header.Offset > _layout.Length - length) throw Misplaced(header, length, $"the model has {_layout.Length} elements");
-            NativeBuffer vector = collected.Snapshot.Find(header.Vector) ?? throw Misplaced(header, length, "no such vector");
-            return new NativeSpan((nint)(vector.Pointer + header.Offset), length);
+            collected.InFlight++;
+            return new NativeSpan((nint)(collected.Snapshot.Find(header.Vector)!.Pointer + header.Offset), length);
         }
     }
 
     /// <inheritdoc/>
-    public void Complete(CheckpointPieceHeader header, int length)
-    {
-        lock (_lock)
-        {
-            if (!_open.TryGetValue(header.Version, out Collected? collected) || !collected.Pieces.Add((header.Vector, header.Offset))) return;
-            collected.Missing -= length;
-            if (collected.Missing > 0) return;
-            _open.Remove(header.Version);
-            _writing = _writing.ContinueWith(_ => Write(collected.Snapshot), TaskScheduler.Default);
-        }
-    }
+    public void Complete(CheckpointPieceHeader header, int length) => End(header, length, arrived: true);
+
+    /// <inheritdoc/>
+    public void Abort(CheckpointPieceHeader header) => End(header, 0, arrived: false);
 
     /// <inheritdoc/>
     public unsafe Task LoadAsync(long term, long version, long offset, long length, Func<CheckpointPieceHeader, int, NativeSpan> place, CancellationToken cancellation)
@@ -110,10 +114,15 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
         lock (_lock) return _writing;
     }
 
-    /// <summary>Frees all snapshots. Call <see cref="FlushAsync"/> first.</summary>
+    /// <summary>Frees all snapshots. Call <see cref="FlushAsync"/> first. What a piece is still being written to stays.</summary>
     public void Dispose()
     {
-        foreach (Collected collected in _open.Values) collected.Snapshot.Dispose();
+        lock (_lock)
+        {
+            _expected.Clear();
+            foreach (Collected collected in _open.Values.Where(c => c.InFlight == 0)) collected.Snapshot.Dispose();
+        }
+
         Last?.Dispose();
         _source?.Dispose();
     }
@@ -122,6 +131,21 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
 
     private static DistTrainException Misplaced(CheckpointPieceHeader header, int length, string why) =>
         new(ExitCode.BadData, $"a checkpoint piece '{header.Vector}' [{header.Offset}, +{length}) of step {header.Version} is refused: {why}");
+
+    // A snapshot is complete when every element has arrived and nobody writes to it any more: repeats may overlap.
+    private void End(CheckpointPieceHeader header, int length, bool arrived)
+    {
+        lock (_lock)
+        {
+            if (!_open.TryGetValue(header.Version, out Collected? collected)) return;
+            collected.InFlight--;
+            if (arrived) collected.Mark(header.Vector, header.Offset, length);
+            if (collected.InFlight > 0 || !collected.Complete) return;
+            _open.Remove(header.Version);
+            _expected.Remove(header.Version);
+            _writing = _writing.ContinueWith(_ => Write(collected.Snapshot), TaskScheduler.Default);
+        }
+    }
 
     private void Write(ModelSnapshot snapshot)
     {
@@ -134,7 +158,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
 
             string? path = _write(snapshot);
             Last?.Dispose();
-            Last = snapshot;
+            (Last, LastPath) = (snapshot, path);
             _written(snapshot.Version, path);
         }
         catch (Exception e)
@@ -146,10 +170,15 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
 
     private sealed class Collected(ModelSnapshot snapshot)
     {
+        private readonly WrittenRanges[] _written = [.. snapshot.VectorNames.Select(_ => new WrittenRanges())];
+
         public ModelSnapshot Snapshot { get; } = snapshot;
 
-        public HashSet<(string Vector, long Offset)> Pieces { get; } = [];
+        public int InFlight { get; set; }
 
-        public long Missing { get; set; } = snapshot.Layout.Length * snapshot.VectorNames.Count;
+        public bool Complete => Array.TrueForAll(_written, w => w.FirstMissing(Snapshot.Layout.Length) is null);
+
+        public void Mark(string vector, long offset, int length) =>
+            _written[Snapshot.VectorNames.ToList().IndexOf(vector)].Add(offset, offset + length);
     }
 }

@@ -14,7 +14,7 @@ public sealed partial class Coordinator
     {
         _sessions.Remove(session.Link);
         if (session.Member is { } member) _membership.Remove(member.Id, session.LastWords ?? cause);
-        else if (_phase < Phase.Ending && session.LastWords is { } words) _events.Warn($"{session.Name}: {words}");
+        else if (_phase < Phase.Ending) _events.Warn($"{session.Name} did not join: {session.LastWords ?? cause}");
         if (_phase == Phase.Ending && _sessions.Count == 0) Over();
     }
 
@@ -71,7 +71,11 @@ public sealed partial class Coordinator
     {
         if (_phase >= Phase.Ending) return;
         if (failed.Exit == ExitCode.Diverged || failed.Version == _clock.End) Finish(failed.Exit, failed.Reason);
-        else _events.Warn(failed.Reason);
+        else
+        {
+            _events.Warn(failed.Reason);
+            SettleCheckpoint(failed.Version);
+        }
     }
 
     private void EndWhenDone()

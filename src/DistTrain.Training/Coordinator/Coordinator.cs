@@ -21,6 +21,8 @@ public sealed partial class Coordinator : IActor
     private readonly StepClock _clock;
     private readonly Dictionary<IMemberLink, Session> _sessions = [];
     private readonly HashSet<long> _saved = [];
+    private readonly HashSet<long> _asked = [];
+    private readonly Action<long, long> _expectCheckpoint;
     private readonly long _began;
     private Phase _phase = Phase.Forming;
     private ClusterView _view = ClusterView.Empty;
@@ -31,9 +33,14 @@ public sealed partial class Coordinator : IActor
     private Outcome? _outcome;
 
     /// <summary>Creates a coordinator that waits for members.</summary>
-    public Coordinator(TrainingPlan plan, IMembership membership, ICoordinatorEvents events, TimeProvider time)
+    /// <param name="plan">The job.</param>
+    /// <param name="membership">Who is in.</param>
+    /// <param name="events">Told what happens.</param>
+    /// <param name="expectCheckpoint">Told the term and version of a checkpoint before servers are asked for it.</param>
+    /// <param name="time">The clock.</param>
+    public Coordinator(TrainingPlan plan, IMembership membership, ICoordinatorEvents events, Action<long, long> expectCheckpoint, TimeProvider time)
     {
-        (_plan, _membership, _events, _time) = (plan, membership, events, time);
+        (_plan, _membership, _events, _expectCheckpoint, _time) = (plan, membership, events, expectCheckpoint, time);
         _clock = new StepClock(plan);
         _began = time.GetTimestamp();
     }
@@ -77,6 +84,7 @@ public sealed partial class Coordinator : IActor
             case CheckpointWritten written:
                 _saved.Add(written.Version);
                 if (written.Path is { } path) _events.Saved(written.Version, path);
+                SettleCheckpoint(written.Version);
                 EndWhenDone();
                 break;
             case CheckpointFailed failed:
@@ -86,7 +94,7 @@ public sealed partial class Coordinator : IActor
                 Interrupt();
                 break;
             case StopNow when _phase < Phase.Ending:
-                Finish(ExitCode.Interrupted, "interrupted; the steps since the last checkpoint are lost");
+                Finish(ExitCode.Interrupted, $"interrupted at step {_clock.Committed}, before a checkpoint was complete there");
                 break;
         }
 
@@ -95,7 +103,6 @@ public sealed partial class Coordinator : IActor
 
     private void Receive(Session session, MemberMessage message)
     {
-        if (session.Member is { } heard) _membership.Heard(heard.Id);
         switch (message)
         {
             case JoinRequest request:
@@ -112,13 +119,13 @@ public sealed partial class Coordinator : IActor
                 _term = refused.HighestTerm;
                 Lead();
                 break;
-            case PartitionReady ready when _phase == Phase.Owning && ready.Term == _term:
+            case PartitionReady ready when _phase == Phase.Owning && ready.Term == _term && ready.Partition == session.Partition:
                 if (_owned.Add(ready.Partition) && _owned.Count == _servers.Count) Begin();
                 break;
-            case StepApplied applied when applied.Term == _term:
+            case StepApplied applied when applied.Term == _term && applied.Partition == session.Partition:
                 if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
                 break;
-            case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating:
+            case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating && session.Partition == 0:
                 EvaluationDone(reduced);
                 break;
             case Leaving leaving:
@@ -165,8 +172,20 @@ public sealed partial class Coordinator : IActor
         EndWhenDone();
     }
 
+    // A slow disk holds back the checkpoint after the next, not the steps before it.
+    private void SettleCheckpoint(long version)
+    {
+        _clock.Settled(version);
+        if (_phase == Phase.Training && _clock.Grant()) SendClock();
+    }
+
     private void SendClock()
     {
+        foreach (long version in _clock.Checkpoints)
+        {
+            if (_asked.Add(version)) _expectCheckpoint(_term, version);
+        }
+
         var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record());
         foreach (Session session in _sessions.Values)
         {

@@ -31,14 +31,21 @@ public sealed record StopRequested;
 /// <summary>The user won't wait any longer, or what is granted takes too long.</summary>
 public sealed record StopNow;
 
-/// <summary>Puts what links bring into the coordinator's mailbox.</summary>
-public sealed class CoordinatorMailbox(IActorRef coordinator) : ICoordinatorPort
+/// <summary>
+/// Puts what links bring into the coordinator's mailbox. A member is heard when its message arrives, not when the
+/// coordinator comes to it: a coordinator that was held up doesn't take everybody for silent.
+/// </summary>
+public sealed class CoordinatorMailbox(IActorRef coordinator, IMembership membership) : ICoordinatorPort
 {
     /// <inheritdoc/>
     public ValueTask OpenedAsync(IMemberLink link) => coordinator.TellAsync(new LinkOpened(link));
 
     /// <inheritdoc/>
-    public ValueTask ReceivedAsync(IMemberLink link, MemberMessage message) => coordinator.TellAsync(new LinkReceived(link, message));
+    public ValueTask ReceivedAsync(IMemberLink link, MemberMessage message)
+    {
+        if (link.Member is { } member) membership.Heard(member);
+        return message is Heartbeat ? ValueTask.CompletedTask : coordinator.TellAsync(new LinkReceived(link, message));
+    }
 
     /// <inheritdoc/>
     public ValueTask ClosedAsync(IMemberLink link, string cause) => coordinator.TellAsync(new LinkClosed(link, cause));

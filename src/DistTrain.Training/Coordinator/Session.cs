@@ -51,6 +51,7 @@ internal sealed class Session(IMemberLink link)
         }
 
         Member = new Member(id, _request.Role, _request.Host, _request.Pid, _request.Incarnation, _request.Endpoint);
+        link.Member = id;
         link.Send(new Welcome(id, term, plan.FailureTimeout));
         return null;
     }

@@ -11,7 +11,11 @@ internal sealed class StepClock(TrainingPlan plan)
     /// <summary>Steps granted ahead. Two keep workers busy; the others hide a slow coordinator. Ctrl-C waits for them.</summary>
     public const int Window = 4;
 
+    // One checkpoint being written and one being collected; memory for more is not to be had.
+    private const int MostUnsettled = 2;
+
     private readonly HashSet<int> _applied = [];
+    private readonly HashSet<long> _unsettled = [];
     // A job that resumes at its end is evaluated once more: there is nothing else to report.
     private long _evaluated = plan.FirstVersion == plan.TotalSteps ? plan.FirstVersion - 1 : plan.FirstVersion;
     private long? _end;
@@ -30,7 +34,7 @@ internal sealed class StepClock(TrainingPlan plan)
 
     /// <summary>Versions to be saved at or above the committed one, within the grant.</summary>
     public ImmutableArray<long> Checkpoints =>
-        [.. Range(Committed, Granted).Where(v => v == End || (plan.CheckpointEvery > 0 && v % plan.CheckpointEvery == 0 && v > plan.FirstVersion))];
+        [.. Range(Committed, Granted).Where(IsSaved)];
 
     /// <summary>A partition applied a step; true when that committed it.</summary>
     public bool Applied(int partition, long step, int partitions)
@@ -47,16 +51,36 @@ internal sealed class StepClock(TrainingPlan plan)
         long until = Math.Min(Committed + Window, End);
         long pending = Range(Math.Max(Committed, _evaluated + 1), until).FirstOrDefault(IsEvaluated, until);
         until = Math.Min(until, _end is null ? pending : until);
+        foreach (long version in Range(Granted + 1, until).Where(IsSaved))
+        {
+            if (_unsettled.Count == MostUnsettled)
+            {
+                until = version - 1;
+                break;
+            }
+
+            _unsettled.Add(version);
+        }
+
         if (until <= Granted) return false;
         Granted = until;
         return true;
     }
 
+    /// <summary>A checkpoint is written, or has failed.</summary>
+    public void Settled(long version) => _unsettled.Remove(version);
+
     /// <summary>The evaluation of the committed version is done.</summary>
     public void Evaluated(long version) => _evaluated = Math.Max(_evaluated, version);
 
     /// <summary>Ends training at what is granted already: nothing more is granted or evaluated.</summary>
-    public void EndEarly() => _end ??= Granted;
+    public void EndEarly()
+    {
+        // What is granted to the very end ends as it would have, with its evaluation.
+        if (Granted < plan.TotalSteps) _end ??= Granted;
+    }
+
+    private bool IsSaved(long version) => version == End || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);
 
     private bool IsEvaluated(long version) => plan.Evaluates && (version == plan.TotalSteps || version % plan.StepsPerEpoch == 0);
 

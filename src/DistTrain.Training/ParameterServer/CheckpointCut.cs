@@ -11,16 +11,17 @@ namespace DistTrain.Training.ParameterServer;
 internal sealed class CheckpointCut : IDisposable
 {
     private readonly PartitionState _state;
-    private readonly long _term;
     private readonly List<(string Name, NativeBuffer Copy)> _vectors;
     private readonly HashSet<int> _missing;
 
     public CheckpointCut(PartitionState state, long term, long version)
     {
-        (_state, _term, Version) = (state, term, version);
+        (_state, Term, Version) = (state, term, version);
         _vectors = [.. state.VectorNames.Select(name => (name, new NativeBuffer(state.Partition.Length)))];
         _missing = [.. state.Partition.Buckets.Select(b => b.Index)];
     }
+
+    public long Term { get; }
 
     public long Version { get; }
 
@@ -54,7 +55,7 @@ internal sealed class CheckpointCut : IDisposable
             foreach (Bucket bucket in _state.Partition.Buckets)
             {
                 cancellation.ThrowIfCancellationRequested();
-                yield return (new(_term, Version, _state.Partition.Index, name, bucket.Offset), PieceOf(copy, bucket));
+                yield return (new(Term, Version, _state.Partition.Index, name, bucket.Offset), PieceOf(copy, bucket));
             }
         }
     }

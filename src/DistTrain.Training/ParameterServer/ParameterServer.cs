@@ -17,18 +17,24 @@ public sealed record ServerSetup(ParameterLayout Layout, int Shards, Action<long
 /// <summary>A complete segment, as it lies in the server's mailbox.</summary>
 internal sealed record SegmentArrived(SegmentHeader Header, ISegmentBuffer? Buffer);
 
+/// <summary>A checkpoint's cut could not be sent, after several attempts.</summary>
+internal sealed record UploadFailed(long Term, long Version, string Cause);
+
 /// <summary>
 /// The actor that owns one partition: it accepts terms, takes its partition from the seed or a checkpoint, and lets
 /// <see cref="ServerLoop"/> run the steps.
 /// </summary>
-public sealed class ParameterServer : IActor, IParameterServerPort, IDisposable
+public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDisposable
 {
+    private const int UploadAttempts = 3;
+
     private readonly ServerSetup _setup;
     private readonly ShardTree _tree;
     private readonly ICoordinatorLink _link;
     private readonly ICheckpointPort _checkpoints;
     private readonly Action<string> _log;
     private readonly CancellationTokenSource _ending = new();
+    private readonly List<Task> _uploads = [];
     private IActorRef? _self;
     private volatile ServerLoop? _loop;
     private long _term;
@@ -59,6 +65,8 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IDisposable
             case AcceptTerm accept when accept.Term > _term:
                 _link.Send(new TermAccepted(accept.Term, _term, _record));
                 _term = accept.Term;
+                _loop?.Dispose();
+                _loop = null;
                 break;
             case AcceptTerm refuse:
                 _link.Send(new TermRefused(refuse.Term, _term));
@@ -66,6 +74,8 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IDisposable
             case OwnPartition own when own.Term == _term:
                 await OwnAsync(own, context.Stopping);
                 break;
+            case UploadFailed failed when failed.Term == _term:
+                throw new DistTrainException(ExitCode.ClusterLost, $"could not send the checkpoint at step {failed.Version}: {failed.Cause}");
         }
     }
 
@@ -85,13 +95,13 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IDisposable
             : throw new DistTrainException(ExitCode.ClusterLost, $"this server is at term {loop?.Term ?? 0}, the subscription is for term {term}");
     }
 
-    /// <summary>Frees the partition.</summary>
-    public void Dispose()
+    /// <summary>Ends uploads and gives back what workers lent. Only when the actor has stopped.</summary>
+    public async ValueTask DisposeAsync()
     {
-        _ending.Cancel();
+        await _ending.CancelAsync();
+        await Task.WhenAll(_uploads);
         _loop?.Dispose();
         _loop = null;
-        _ending.Dispose();
     }
 
     private void Receive(SegmentArrived segment)
@@ -129,31 +139,55 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IDisposable
     private async Task LoadAsync(PartitionState state, OwnPartition own, CancellationToken cancellation)
     {
         Partition partition = state.Partition;
+        long missing = partition.Length * state.VectorNames.Count();
         await _checkpoints.LoadAsync(own.Term, own.Version, partition.Offset, partition.Length, Place, cancellation);
+        if (missing != 0) throw new DistTrainException(ExitCode.BadData, $"the checkpoint at step {own.Version} ended {missing} elements early for partition {partition.Index}");
 
         NativeSpan Place(CheckpointPieceHeader header, int length)
         {
-            if (!state.VectorNames.Contains(header.Vector) || header.Offset < partition.Offset || length < 0 || header.Offset + length > partition.End)
+            if (!state.VectorNames.Contains(header.Vector) || header.Offset < partition.Offset || length < 0 || header.Offset > partition.End - length)
             {
                 throw new DistTrainException(ExitCode.BadData, $"the checkpoint at step {own.Version} sent '{header.Vector}' [{header.Offset}, +{length}), outside partition {partition.Index}");
             }
 
+            missing -= length;
             return state.Vector(header.Vector, own.Version, header.Offset, length);
         }
     }
 
-    private void Upload(CheckpointCut cut) => _ = Task.Run(async () =>
+    private void Upload(CheckpointCut cut)
+    {
+        _uploads.RemoveAll(u => u.IsCompleted);
+        _uploads.Add(Task.Run(() => UploadAsync(cut)));
+    }
+
+    // Pieces that arrive twice are the same, so a broken upload is simply begun again.
+    private async Task UploadAsync(CheckpointCut cut)
     {
         using (cut)
         {
-            try
+            for (int attempt = 1; !_ending.IsCancellationRequested; attempt++)
             {
-                await cut.UploadAsync(_checkpoints, _ending.Token);
-            }
-            catch (Exception e) when (e is not OutOfMemoryException)
-            {
-                if (!_ending.IsCancellationRequested) _log($"checkpoint at step {cut.Version}: could not send the partition: {e.Message}");
+                try
+                {
+                    await cut.UploadAsync(_checkpoints, _ending.Token);
+                    return;
+                }
+                catch (Exception e) when (!_ending.IsCancellationRequested)
+                {
+                    if (attempt == UploadAttempts)
+                    {
+                        await _self!.TellAsync(new UploadFailed(cut.Term, cut.Version, e.Message));
+                        return;
+                    }
+
+                    _log($"checkpoint at step {cut.Version}: sending it failed ({e.Message}); trying again");
+                }
+                catch (Exception)
+                {
+                    return;
+                }
             }
         }
-    });
+    }
 }

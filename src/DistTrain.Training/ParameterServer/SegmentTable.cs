@@ -66,17 +66,6 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool)
         Array.Clear(_full);
     }
 
-    /// <summary>The shards that no full node covers, for messages about who is waited for.</summary>
-    public IEnumerable<int> MissingShards()
-    {
-        for (int shard = 0; shard < tree.Shards; shard++)
-        {
-            int node = tree.Find(new ShardRange(shard, shard + 1));
-            while (node >= 0 && !_full[node]) node = tree.Parent(node);
-            if (node < 0) yield return shard;
-        }
-    }
-
     private ISegmentBuffer? JoinBuffers(ISegmentBuffer? left, ISegmentBuffer? right)
     {
         if (left is null || right is null) return null;

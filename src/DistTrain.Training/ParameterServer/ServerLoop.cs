@@ -75,15 +75,6 @@ internal sealed class ServerLoop : IDisposable
         for (int local = 0; local < _tables.Length; local++) Step(local);
     }
 
-    /// <summary>What is waited for, in words; null when nothing is.</summary>
-    public string? DescribeWaiting()
-    {
-        int local = Array.FindIndex(_tables, t => !t.Complete);
-        return local < 0
-            ? null
-            : $"step {_steps[local]}, bucket {_state.Partition.Buckets[local].Index}: waiting for shards {string.Join(", ", _tables[local].MissingShards())}";
-    }
-
     public void Dispose()
     {
         Broadcast.Close();
@@ -149,13 +140,15 @@ internal sealed class ServerLoop : IDisposable
         }
     }
 
+    private bool StandsAt(long version) => Array.TrueForAll(_steps, step => step == version);
+
     // Lower terms, committed steps, unknown buckets and ranges that are no node of the tree are not this step's business.
     private bool Accepts(in SegmentHeader header, out int local)
     {
         local = header.Kind == SegmentKind.Evaluation ? 0 : header.Bucket - _state.Partition.Buckets[0].Index;
         if (header.Term != Term || (uint)local >= (uint)_tables.Length || _tree.Find(header.Shards) < 0) return false;
         return header.Kind == SegmentKind.Evaluation
-            ? header.Step >= _evaluating
+            ? header.Step >= _evaluating && StandsAt(header.Step)
             : header.Step == Volatile.Read(ref _steps[local]);
     }
 }

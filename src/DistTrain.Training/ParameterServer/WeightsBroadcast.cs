@@ -17,14 +17,6 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     private long _committed = version;
     private bool _closed;
 
-    public int Subscribers
-    {
-        get
-        {
-            lock (_lock) return _subscriptions.Count;
-        }
-    }
-
     public void Publish(Bucket bucket, long newVersion)
     {
         int local = Local(bucket);

@@ -57,8 +57,10 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
             lock (_lock)
             {
                 // Buckets come in ascending versions from one server, so an older one is a repeat after a reconnection.
-                if (header.Version <= _versions[header.Bucket]) return default;
-                if (_inUse == Nothing || header.Version != _inUse + 2) return Place(header);
+                // A half never goes back either: with several servers, one may still send a version that another has passed.
+                if (header.Version <= _versions[header.Bucket] || header.Version < _version[header.Version & 1]) return default;
+                bool overwrites = _inUse != Nothing && header.Version > _inUse && ((header.Version - _inUse) & 1) == 0;
+                if (!overwrites) return Place(header);
 
                 wait = (_released ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
             }
@@ -73,6 +75,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
         lock (_lock)
         {
             int half = (int)(header.Version & 1);
+            if (header.Version < _version[half]) return;
             _versions[header.Bucket] = header.Version;
             if (_version[half] != header.Version) (_version[half], _arrived[half]) = (header.Version, 0);
             if (++_arrived[half] < _plan.Buckets.Length) return;

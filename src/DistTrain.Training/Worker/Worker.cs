@@ -18,7 +18,7 @@ internal sealed record ServerLost(long Term, int Partition, string Cause);
 /// The actor that computes shards. It takes a step when the weights of that version are there, the step is granted,
 /// the step before the last is committed (so its buffers are free), and it has shards that it hasn't pushed yet.
 /// </summary>
-public sealed class Worker : IActor, IDisposable
+public sealed class Worker : IActor, IAsyncDisposable
 {
     private readonly WorkerSetup _setup;
     private readonly IChannel _channel;
@@ -28,6 +28,7 @@ public sealed class Worker : IActor, IDisposable
     private readonly ShardTree _tree;
     private readonly TrainingLoop _loop;
     private readonly List<GradientRound> _rounds = [];
+    private readonly List<SegmentHeader> _evaluated = [];
     private readonly HashSet<int> _done = [];
     private readonly Dictionary<int, ShardRows> _rows = [];
     private WorkerTerm? _term;
@@ -82,18 +83,22 @@ public sealed class Worker : IActor, IDisposable
         }
     }
 
-    /// <summary>Frees the buffers. Only when no channel uses them any more.</summary>
-    public void Dispose()
-    {
-        _loop.Dispose();
-        foreach (GradientRound round in _rounds) round.Dispose();
-        _term?.Weights.Dispose();
-    }
-
-    /// <summary>Closes the connections to the servers.</summary>
+    /// <summary>Closes the connections to the servers. Only when the actor has stopped.</summary>
     public async Task DisconnectAsync()
     {
         if (_term is not null) await _term.DisposeAsync();
+    }
+
+    /// <summary>
+    /// Disconnects, and frees the buffers. Only when the actor has stopped; a server of the same process, which was lent
+    /// gradients, has to have stopped too.
+    /// </summary>
+    public async ValueTask DisposeAsync()
+    {
+        await DisconnectAsync();
+        _loop.Dispose();
+        foreach (GradientRound round in _rounds) round.Dispose();
+        _term?.Weights.Dispose();
     }
 
     private bool IsCurrent(long term) => _term?.Number == term;
@@ -104,17 +109,17 @@ public sealed class Worker : IActor, IDisposable
         (_version, _granted, _committed, _evaluation) = (-1, 0, 0, null);
         _done.Clear();
         _shards = [];
+        _evaluated.Clear();
         _term = new WorkerTerm(_setup.Model.Layout, topology, _channel, _incarnation, context.Self);
-        for (int p = 0; p < topology.Servers.Length; p++) await _term.ConnectAsync(p, context.Stopping);
+        for (int p = 0; p < topology.Servers.Length; p++) await _term.ConnectAsync(p, _reconnectFor, context.Stopping);
     }
 
     private async Task ReconnectAsync(ServerLost lost, IActorContext context)
     {
         _log($"lost the connection to server {_term!.Servers[lost.Partition].Member} ({_term.Servers[lost.Partition].Endpoint}): {lost.Cause}; connecting again");
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(context.Stopping);
-        deadline.CancelAfter(_reconnectFor);
-        await _term.ConnectAsync(lost.Partition, deadline.Token);
+        await _term.ConnectAsync(lost.Partition, _reconnectFor, context.Stopping);
         foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed)) _term.Buckets.Resend(round, lost.Partition);
+        if (lost.Partition == 0) PushEvaluation(_term);
     }
 
     private unsafe void StepIfPossible(WorkerTerm term)
@@ -163,11 +168,19 @@ public sealed class Worker : IActor, IDisposable
         term.Weights.Use(_version);
         foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(term.Weights.At(_version), shard);
         term.Weights.Use(null);
+        _evaluated.Clear();
         foreach (ShardRange node in _tree.TopNodes(evaluation.Shards))
         {
-            var header = new SegmentHeader(SegmentKind.Evaluation, term.Number, _incarnation, _version, -1, node, Join(node, stats));
-            term.Connections[0].Push(header, default);
+            _evaluated.Add(new SegmentHeader(SegmentKind.Evaluation, term.Number, _incarnation, _version, -1, node, Join(node, stats)));
         }
+
+        PushEvaluation(term);
+    }
+
+    // Sums of an evaluation are kept until the next one, to be sent again after a reconnection.
+    private void PushEvaluation(WorkerTerm term)
+    {
+        foreach (SegmentHeader header in _evaluated) term.Connections[0].Push(header, default);
     }
 
     private static SegmentStats Join(ShardRange node, Dictionary<int, SegmentStats> leaves)

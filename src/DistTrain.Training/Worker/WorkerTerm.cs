@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using DistTrain.Core;
 using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
@@ -9,6 +10,8 @@ namespace DistTrain.Training.Worker;
 /// <summary>What a worker holds for one term: the servers, its connections to them and the weights that they send.</summary>
 internal sealed class WorkerTerm : IAsyncDisposable
 {
+    private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(100);
+
     private readonly IChannel _channel;
     private readonly ulong _incarnation;
     private readonly IActorRef _self;
@@ -19,7 +22,7 @@ internal sealed class WorkerTerm : IAsyncDisposable
         (Number, Servers) = (topology.Term, topology.Servers);
         var plan = new BucketPlan(layout, topology.Servers.Length, topology.BucketLength);
         long term = topology.Term;
-        Weights = new WeightsStore(layout, plan, term, version => self.Tell(new WeightsComplete(term, version)));
+        Weights = new WeightsStore(layout, plan, term, version => Post(new WeightsComplete(term, version)));
         Connections = new IServerConnection[topology.Servers.Length];
         Buckets = new GradientBuckets(plan, Connections, term, incarnation);
     }
@@ -35,13 +38,36 @@ internal sealed class WorkerTerm : IAsyncDisposable
     /// <summary>By partition.</summary>
     public IServerConnection[] Connections { get; }
 
-    /// <summary>Connects to the server of a partition, in place of an earlier connection.</summary>
-    public async Task ConnectAsync(int partition, CancellationToken cancellation)
+    /// <summary>
+    /// Connects to the server of a partition, in place of an earlier connection; tries again until
+    /// <paramref name="patience"/> is over, then throws <see cref="DistTrainException"/> naming the server.
+    /// </summary>
+    public async Task ConnectAsync(int partition, TimeSpan patience, CancellationToken cancellation)
     {
         if (Connections[partition] is { } old) await old.DisposeAsync();
-        IServerConnection connection = await _channel.ConnectAsync(Servers[partition], Number, _incarnation, Weights, cancellation);
-        Connections[partition] = connection;
-        _ = TellWhenLostAsync(connection, partition);
+        ServerAddress server = Servers[partition];
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(patience);
+        string cause = "it did not answer";
+        while (true)
+        {
+            try
+            {
+                Connections[partition] = await _channel.ConnectAsync(server, Number, _incarnation, Weights, deadline.Token);
+                _ = PostWhenLostAsync(Connections[partition], partition);
+                return;
+            }
+            catch (DistTrainException e)
+            {
+                cause = e.Message;
+                await Task.Delay(RetryDelay, deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            catch (OperationCanceledException)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                throw new DistTrainException(ExitCode.ClusterLost, $"no connection to server {server.Member} at {server.Endpoint} within {patience.TotalSeconds:0.#} s: {cause}");
+            }
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -52,8 +78,11 @@ internal sealed class WorkerTerm : IAsyncDisposable
         }
     }
 
-    private async Task TellWhenLostAsync(IServerConnection connection, int partition)
+    private async Task PostWhenLostAsync(IServerConnection connection, int partition)
     {
-        if (await connection.Lost is { } cause) _self.Tell(new ServerLost(Number, partition, cause));
+        if (await connection.Lost is { } cause) Post(new ServerLost(Number, partition, cause));
     }
+
+    // These messages move the worker on: they wait for room rather than get lost.
+    private void Post(object message) => _ = _self.TellAsync(message).AsTask();
 }

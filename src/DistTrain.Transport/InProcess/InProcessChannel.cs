@@ -54,24 +54,38 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
 
         private async Task PushAsync()
         {
-            await foreach ((SegmentHeader header, NativeSpan payload) in _segments.Reader.ReadAllAsync(_closing.Token))
+            try
             {
-                ISegmentBuffer? lent = header.Kind == SegmentKind.Gradient ? new LentBuffer(payload) : null;
-                await _port.CompleteSegmentAsync(header, lent, _closing.Token);
+                await foreach ((SegmentHeader header, NativeSpan payload) in _segments.Reader.ReadAllAsync(_closing.Token))
+                {
+                    ISegmentBuffer? lent = header.Kind == SegmentKind.Gradient ? new LentBuffer(payload) : null;
+                    await _port.CompleteSegmentAsync(header, lent, _closing.Token);
+                }
+            }
+            catch (Exception e) when (!_closing.IsCancellationRequested)
+            {
+                _lost.TrySetResult(e.Message);
             }
         }
 
         private async Task PullAsync()
         {
-            while (await _subscription.NextAsync(_closing.Token) is { } next)
+            try
             {
-                NativeSpan place = await _sink.BeginAsync(next.Header, _closing.Token);
-                if (place.Address == 0) continue;
-                next.Payload.Span.CopyTo(place.Span);
-                _sink.Complete(next.Header);
-            }
+                while (await _subscription.NextAsync(_closing.Token) is { } next)
+                {
+                    NativeSpan place = await _sink.BeginAsync(next.Header, _closing.Token);
+                    if (place.Address == 0) continue;
+                    next.Payload.Span.CopyTo(place.Span);
+                    _sink.Complete(next.Header);
+                }
 
-            _lost.TrySetResult("the server has stopped");
+                _lost.TrySetResult("the server has stopped");
+            }
+            catch (Exception e) when (!_closing.IsCancellationRequested)
+            {
+                _lost.TrySetResult(e.Message);
+            }
         }
     }
 

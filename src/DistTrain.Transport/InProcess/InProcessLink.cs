@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using DistTrain.Core;
 using DistTrain.Core.Messages;
 
 namespace DistTrain.Transport.InProcess;
@@ -46,8 +47,14 @@ public sealed class InProcessLink : ICoordinatorLink
     {
         public string Remote => "in-process";
 
+        public MemberId? Member { get; set; }
+
         public void Send(CoordinatorMessage message) => link._down.Writer.TryWrite(message);
 
-        public void Close() => link._down.Writer.TryComplete();
+        public void Close()
+        {
+            link._down.Writer.TryComplete();
+            link._up.Writer.TryComplete();
+        }
     }
 }

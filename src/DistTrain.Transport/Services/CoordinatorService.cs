@@ -40,15 +40,22 @@ public static class CoordinatorService
         await coordinator.OpenedAsync(link);
         // Both directions end the link: the coordinator by closing it, the member by going.
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(call.Cancellation);
-        Task<string> reading = ReadAsync(coordinator, link, requests, ended.Token);
-        Task writing = link.WriteAsync(responses, ended.Token);
-        await Task.WhenAny(reading, writing);
-        string cause = reading.IsCompleted ? await reading
-            : writing.IsCompletedSuccessfully ? "the coordinator closed the link" : "the connection was closed";
-        await ended.CancelAsync();
-        await writing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await reading;
-        await coordinator.ClosedAsync(link, cause);
+        string cause = "the connection was closed";
+        try
+        {
+            Task<string> reading = ReadAsync(coordinator, link, requests, ended.Token);
+            Task writing = link.WriteAsync(responses, ended.Token);
+            await Task.WhenAny(reading, writing);
+            if (reading.IsCompleted) cause = await reading;
+            else if (writing.IsCompletedSuccessfully) cause = "the coordinator closed the link";
+            await ended.CancelAsync();
+            await writing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await reading;
+        }
+        finally
+        {
+            await coordinator.ClosedAsync(link, cause);
+        }
     }
 
     private static async Task<string> ReadAsync(ICoordinatorPort coordinator, IMemberLink link, IMessageReader<Wire.MemberMessage> requests, CancellationToken cancellation)
@@ -73,6 +80,8 @@ public static class CoordinatorService
         private readonly Channel<CoordinatorMessage> _outgoing = Channel.CreateUnbounded<CoordinatorMessage>(new UnboundedChannelOptions { SingleReader = true });
 
         public string Remote => remote;
+
+        public MemberId? Member { get; set; }
 
         public void Send(CoordinatorMessage message) => _outgoing.Writer.TryWrite(message);
 
@@ -104,8 +113,6 @@ public static class CoordinatorService
             return ValueTask.CompletedTask;
         }
 
-        public void Abort(Wire.CheckpointPiece header)
-        {
-        }
+        public void Abort(Wire.CheckpointPiece header) => checkpoints.Abort(WireMessages.FromWire(header));
     }
 }

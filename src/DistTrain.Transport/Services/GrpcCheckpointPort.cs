@@ -35,14 +35,15 @@ public sealed class GrpcCheckpointPort(IGrpcInvoker coordinator) : ICheckpointPo
         }
         catch (GrpcException e)
         {
-            throw new DistTrainException(ExitCode.BadData, $"could not fetch the checkpoint at step {version}: {ServiceMethods.Describe(e)}", e);
+            throw new DistTrainException(e.Code == GrpcStatusCode.Unavailable ? ExitCode.ClusterLost : ExitCode.BadData, $"could not fetch the checkpoint at step {version}: {ServiceMethods.Describe(e)}", e);
         }
     }
 
     private sealed class PieceSink(Func<CheckpointPieceHeader, int, NativeSpan> place) : IPayloadSink<Wire.CheckpointPiece>
     {
         public ValueTask<PayloadTarget> BeginAsync(Wire.CheckpointPiece header, int length, CancellationToken cancellation) =>
-            new(new PayloadTarget(new NativeBytes(place(WireMessages.FromWire(header), length / sizeof(float)).Address, length)));
+            length % sizeof(float) != 0 ? throw new GrpcException(GrpcStatusCode.InvalidArgument, $"a checkpoint piece came with {length} bytes")
+            : new(new PayloadTarget(new NativeBytes(place(WireMessages.FromWire(header), length / sizeof(float)).Address, length)));
 
         public ValueTask CompleteAsync(Wire.CheckpointPiece header, CancellationToken cancellation) => ValueTask.CompletedTask;
 

@@ -50,7 +50,7 @@ public sealed class GrpcCoordinatorLink : ICoordinatorLink
         _outgoing.Writer.TryComplete();
         await _pumps.WaitAsync(TimeSpan.FromSeconds(1)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _call.Dispose();
-        await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _pumps.WaitAsync(TimeSpan.FromSeconds(1)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private async Task WriteAsync()
@@ -81,8 +81,9 @@ public sealed class GrpcCoordinatorLink : ICoordinatorLink
 
             _closed.TrySetResult("the coordinator closed the link");
         }
-        catch (Exception e) when (e is GrpcException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception e)
         {
+            // Whatever ends the link must be heard of, or its member would wait for ever.
             _closed.TrySetResult(ServiceMethods.Describe(e));
         }
         finally

@@ -28,10 +28,11 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
             await connection.OpenAsync(cancellation);
             return connection;
         }
-        catch (GrpcException e)
+        catch (Exception e)
         {
             await connection.DisposeAsync();
-            throw new DistTrainException(ExitCode.ClusterLost, $"server {server.Member} at {server.Endpoint}: {ServiceMethods.Describe(e)}", e);
+            if (e is GrpcException) throw new DistTrainException(ExitCode.ClusterLost, $"server {server.Member} at {server.Endpoint}: {ServiceMethods.Describe(e)}", e);
+            throw;
         }
     }
 
@@ -60,7 +61,8 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
         public async Task OpenAsync(CancellationToken cancellation)
         {
             await _weights.GetHeadersAsync().WaitAsync(cancellation);
-            _pumps = Task.WhenAll(Task.Run(PushAsync, CancellationToken.None), Task.Run(PullAsync, CancellationToken.None));
+            _pumps = Task.WhenAll(
+                Task.Run(PushAsync, CancellationToken.None), Task.Run(PullAsync, CancellationToken.None), Task.Run(WatchPushAsync, CancellationToken.None));
         }
 
         public void Push(in SegmentHeader header, NativeSpan payload) => _segments.Writer.TryWrite((header, payload));
@@ -110,7 +112,21 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
 
                 _push.CompleteRequests();
             }
-            catch (Exception e) when (e is GrpcException or OperationCanceledException or ObjectDisposedException)
+            catch (Exception e)
+            {
+                Lose(e);
+            }
+        }
+
+        // The reply to a push comes only when this side ends the stream: an earlier one is the server's end.
+        private async Task WatchPushAsync()
+        {
+            try
+            {
+                await _push.Responses.ReadAsync();
+                Lose(new GrpcException(GrpcStatusCode.Unavailable, "the server ended the stream of gradients"));
+            }
+            catch (Exception e)
             {
                 Lose(e);
             }
@@ -126,7 +142,7 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
 
                 Lose(new GrpcException(GrpcStatusCode.Unavailable, "the server has stopped"));
             }
-            catch (Exception e) when (e is GrpcException or OperationCanceledException or ObjectDisposedException)
+            catch (Exception e)
             {
                 Lose(e);
             }
@@ -134,6 +150,7 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
 
         private void Lose(Exception cause)
         {
+            _segments.Writer.TryComplete();
             if (!Volatile.Read(ref _closing)) _lost.TrySetResult(ServiceMethods.Describe(cause));
         }
     }

@@ -150,6 +150,7 @@ public class CoordinatorTests
         }
 
         Assert.Equal([4L], servers[0].Last<Clock>().Checkpoints.AsEnumerable());
+        Assert.Equal([4L], _rig.Expected);
         Assert.DoesNotContain(workers[0].Sent, m => m is Stop);
         _rig.Tell(new CheckpointWritten(4, "runs/x"));
         Assert.Equal(ExitCode.Done, workers[0].Last<Stop>().Exit);
@@ -177,6 +178,30 @@ public class CoordinatorTests
         Assert.DoesNotContain(workers[0].Sent, m => m is Evaluate);
         _rig.Tell(new CheckpointWritten(2, "runs/x"));
         Assert.Equal(ExitCode.Interrupted, workers[0].Last<Stop>().Exit);
+    }
+
+    [Fact]
+    public void Interrupt_WhenAllIsGranted_StillEvaluatesTheEnd()
+    {
+        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
+        _rig.Say(servers[0], _rig.Applied(servers[0], 0));
+        _rig.Say(servers[0], _rig.Applied(servers[0], 1));
+        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 2, new SegmentStats(1, 20, 19, 20)));
+        _rig.Tell(new StopRequested());
+        _rig.Say(servers[0], _rig.Applied(servers[0], 2));
+        _rig.Say(servers[0], _rig.Applied(servers[0], 3));
+        _rig.Tell(new CheckpointWritten(4, "runs/x"));
+        Assert.DoesNotContain(workers[0].Sent, m => m is Stop);
+        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 4, new SegmentStats(1, 20, 19, 20)));
+        Assert.Equal(ExitCode.Done, workers[0].Last<Stop>().Exit);
+    }
+
+    [Fact]
+    public void Report_FromAnotherThanThePartitionsOwner_DoesNotCount()
+    {
+        (_, List<Rig.Link> workers) = _rig.Start();
+        _rig.Say(workers[0], new StepApplied(_rig.Term, 0, 0, new SegmentStats(1, 4, 3, 4)));
+        Assert.Empty(_rig.Events.OfType<long>());
     }
 
     [Fact]

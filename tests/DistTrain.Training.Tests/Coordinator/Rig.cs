@@ -17,12 +17,14 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     public Rig(TrainingPlan plan)
     {
         _plan = plan;
-        _coordinator = new Training.Coordinator.Coordinator(plan, this, this, Time);
+        _coordinator = new Training.Coordinator.Coordinator(plan, this, this, (_, version) => Expected.Add(version), Time);
     }
 
     public ManualTime Time { get; } = new();
 
     public List<object> Events { get; } = [];
+
+    public List<long> Expected { get; } = [];
 
     public Outcome? Outcome { get; private set; }
 
@@ -125,6 +127,8 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
         public bool Closed { get; private set; }
 
         public string Remote => "test";
+
+        public MemberId? Member { get; set; }
 
         public T Last<T>()
             where T : CoordinatorMessage => Sent.OfType<T>().Last();

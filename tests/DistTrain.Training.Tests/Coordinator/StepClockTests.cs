@@ -82,6 +82,7 @@ public class StepClockTests
         clock.Grant();
         Assert.Equal([3L], clock.Checkpoints.AsEnumerable());
         RunTo(clock, 5);
+        clock.Settled(3);
         clock.Grant();
         Assert.Equal([6L, 8], clock.Checkpoints.AsEnumerable());
     }
@@ -92,6 +93,19 @@ public class StepClockTests
         var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 3, totalSteps: 8, first: 3));
         clock.Grant();
         Assert.Equal([6L], clock.Checkpoints.AsEnumerable());
+    }
+
+    [Fact]
+    public void Grant_WhileTwoCheckpointsAreUnwritten_StopsBeforeTheThird()
+    {
+        var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 1, totalSteps: 8));
+        clock.Grant();
+        Assert.Equal(2, clock.Granted);
+        clock.Applied(0, 0, 1);
+        Assert.False(clock.Grant());
+        clock.Settled(1);
+        Assert.True(clock.Grant());
+        Assert.Equal(3, clock.Granted);
     }
 
     [Fact]

@@ -155,14 +155,16 @@ public sealed class ServerLoopTests : IDisposable
     [Fact]
     public void Evaluation_OfAllShards_IsReportedOnce()
     {
-        SegmentHeader left = new(SegmentKind.Evaluation, Term, 1, 3, -1, new ShardRange(0, 1), new SegmentStats(1.5, 3, 2, 3));
+        SegmentHeader left = new(SegmentKind.Evaluation, Term, 1, 0, -1, new ShardRange(0, 1), new SegmentStats(1.5, 3, 2, 3));
         SegmentHeader right = left with { Shards = new ShardRange(1, 2), Stats = new SegmentStats(0.5, 2, 1, 2) };
+        // A version that this server does not stand at would block the evaluations to come.
+        _loop.Receive(left with { Step = 9 }, null);
         _loop.Receive(left, null);
         _loop.Receive(left, null);
         Assert.Empty(_reports);
         _loop.Receive(right, null);
         _loop.Receive(right, null);
-        Assert.Equal(new EvaluationReduced(Term, 3, new SegmentStats(2, 5, 3, 5)), Assert.Single(_reports));
+        Assert.Equal(new EvaluationReduced(Term, 0, new SegmentStats(2, 5, 3, 5)), Assert.Single(_reports));
     }
 
     private sealed class Recorder : ICheckpointPort
