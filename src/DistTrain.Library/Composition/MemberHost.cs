@@ -88,6 +88,7 @@ internal sealed class MemberHost : IAsyncDisposable
     /// <summary>Stops the actor, then all that moves tensors for it; its memory stays.</summary>
     public async Task StopAsync()
     {
+        if (_stopHeartbeats.IsSet) return;
         _stopHeartbeats.Set();
         await _actors.DisposeAsync();
         if (_part is { } part) await part.DisconnectAsync();

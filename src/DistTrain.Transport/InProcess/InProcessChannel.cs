@@ -31,6 +31,7 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
         private readonly IWeightsSubscription _subscription;
         private readonly IWeightsSink _sink;
         private readonly Task _pumps;
+        private int _disposed;
 
         public Connection(IParameterServerPort port, IWeightsSubscription subscription, IWeightsSink sink)
         {
@@ -44,6 +45,7 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
 
         public async ValueTask DisposeAsync()
         {
+            if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
             _segments.Writer.TryComplete();
             await _closing.CancelAsync();
             await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -69,7 +69,7 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
 
         public async ValueTask DisposeAsync()
         {
-            Volatile.Write(ref _closing, true);
+            if (Interlocked.Exchange(ref _closing, true)) return;
             _segments.Writer.TryComplete();
             _weights.Cancel();
             _push.Cancel();
