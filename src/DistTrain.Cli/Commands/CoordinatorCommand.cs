@@ -36,12 +36,7 @@ internal static class CoordinatorCommand
             };
             using var observer = ConsoleObserver.Create(context, showListening: lifeline is null);
             var losses = new EarlyLosses(observer, stop);
-            if (lifeline is not null)
-            {
-                lifeline.Note = observer.Note;
-                lifeline.Gone = losses.Add;
-            }
-
+            lifeline?.Attach(observer.Note, losses.Add);
             TrainResult result = await context.Runners.Coordinate(job, options, observer, stop.Token);
             result = losses.Judge(result);
             observer.Finish(result, job, UsageHint.For(parsed, jobs, lifeline is not null));
