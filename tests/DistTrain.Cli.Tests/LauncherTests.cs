@@ -70,6 +70,7 @@ public sealed class LauncherTests : IDisposable
     }
 
     [Theory]
+    [InlineData(1)]
     [InlineData(2)]
     [InlineData(15)]
     public async Task Train_Signal_StopsAndSaysHowToResume(int signal)
@@ -84,15 +85,18 @@ public sealed class LauncherTests : IDisposable
         await AssertGoneAsync(pids);
     }
 
-    [Fact]
-    public async Task Train_SignalToAllAtOnce_StillSaves()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(15)]
+    public async Task Train_SignalToAllAtOnce_StillSaves(int signal)
     {
         if (OperatingSystem.IsWindows()) return;
         Process launcher = Start("run");
         List<int> pids = await WaitForPidsAsync();
-        // As 'timeout' and a closing session do it, in the worst order.
-        foreach (int pid in pids) Signal(pid, 15);
-        Signal(launcher.Id, 15);
+        // As 'timeout' and a closing terminal do it, in the worst order.
+        foreach (int pid in pids) Signal(pid, signal);
+        Signal(launcher.Id, signal);
         (int code, string output, _) = await EndAsync(launcher);
         Assert.Equal(130, code);
         Assert.Contains("The model is saved in runs/x/step-1", output, StringComparison.Ordinal);
@@ -124,6 +128,22 @@ public sealed class LauncherTests : IDisposable
         (int code, _, string error) = await EndAsync(launcher);
         Assert.Equal(130, code);
         Assert.Contains("ended at once, without saving", error, StringComparison.Ordinal);
+        await AssertGoneAsync(pids);
+    }
+
+    [Fact]
+    public async Task Train_TerminalCloses_StopsInOrderThoughItIsToldTwice()
+    {
+        if (OperatingSystem.IsWindows()) return;
+        Process launcher = Start("stuck");
+        List<int> pids = await WaitForPidsAsync();
+        // Once from the shell, once from the kernel.
+        Signal(launcher.Id, 1);
+        Signal(launcher.Id, 15);
+        Signal(launcher.Id, 1);
+        (int code, _, string error) = await EndAsync(launcher);
+        Assert.Equal(130, code);
+        Assert.Contains("stopped, but not saved in time", error, StringComparison.Ordinal);
         await AssertGoneAsync(pids);
     }
 

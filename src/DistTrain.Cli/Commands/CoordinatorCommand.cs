@@ -25,8 +25,8 @@ internal static class CoordinatorCommand
             string? jsonFile = parsed.GetValue(json);
             JsonFile.CheckPlace(jsonFile);
             using Lifeline? lifeline = child.Lifeline(parsed);
-            Job job = jobs.Load(parsed);
             using StopSignals signals = lifeline is null ? StopSignals.Handle() : StopSignals.LeaveToLauncher(lifeline);
+            Job job = jobs.Load(parsed);
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(lifeline?.Stop ?? signals.Stop);
             var options = new CoordinatorOptions
             {
