@@ -56,7 +56,7 @@ public sealed class LauncherTests : IDisposable
         (int code, string output, string error) = await RunAsync("finish", worker: "die");
         Assert.Equal(3, code);
         Assert.Matches("worker \\(pid [0-9]+\\) \\| disttrain: a.csv:3: bad on purpose", output);
-        Assert.Matches("disttrain: worker \\(pid [0-9]+\\) ended with exit code 3, before training began", error);
+        Assert.Matches("^disttrain: worker \\(pid [0-9]+\\) ended with exit code 3, before training began$", error.Trim());
         Assert.Equal(3, JsonDocument.Parse(await File.ReadAllTextAsync(Json)).RootElement.GetProperty("exit_code").GetInt32());
     }
 
@@ -65,7 +65,7 @@ public sealed class LauncherTests : IDisposable
     {
         (int code, string _, string error) = await RunAsync("crash");
         Assert.Equal(1, code);
-        Assert.Contains("disttrain: internal error: InvalidDataException: crashed on purpose", error, StringComparison.Ordinal);
+        Assert.Equal("disttrain: internal error: InvalidDataException: crashed on purpose (DISTTRAIN_TRACE=1 shows where)", error.Trim());
         await AssertGoneAsync(ReadPids());
     }
 
@@ -112,7 +112,7 @@ public sealed class LauncherTests : IDisposable
         Signal(launcher.Id, 2);
         (int code, _, string error) = await EndAsync(launcher);
         Assert.Equal(130, code);
-        Assert.Contains("stopped, but not saved in time; the last checkpoint stands", error, StringComparison.Ordinal);
+        Assert.Equal("disttrain: stopped, but not saved in time; the last checkpoint stands", error.Trim());
         await AssertGoneAsync(pids);
         Assert.Equal(130, JsonDocument.Parse(await File.ReadAllTextAsync(Json)).RootElement.GetProperty("exit_code").GetInt32());
     }
@@ -127,7 +127,7 @@ public sealed class LauncherTests : IDisposable
         Signal(launcher.Id, 15);
         (int code, _, string error) = await EndAsync(launcher);
         Assert.Equal(130, code);
-        Assert.Contains("ended at once, without saving", error, StringComparison.Ordinal);
+        Assert.Equal("disttrain: ended at once, without saving", error.Trim());
         await AssertGoneAsync(pids);
     }
 
@@ -167,7 +167,8 @@ public sealed class LauncherTests : IDisposable
         Signal(pids[0], 9);
         (int code, _, string error) = await EndAsync(launcher);
         Assert.Equal(4, code);
-        Assert.Contains($"disttrain: coordinator (pid {pids[0]}) was killed by SIGKILL", error, StringComparison.Ordinal);
+        Assert.StartsWith($"disttrain: coordinator (pid {pids[0]}) was killed by SIGKILL", error, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', error.Trim());
         Assert.Equal(4, JsonDocument.Parse(await File.ReadAllTextAsync(Json)).RootElement.GetProperty("exit_code").GetInt32());
         await AssertGoneAsync(pids);
     }
