@@ -31,10 +31,16 @@ internal sealed record CliContext
 
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
-    public static CliContext OfThisProcess() => new()
+    public static CliContext OfThisProcess()
     {
-        Out = Console.Out,
-        Error = Console.Error,
-        Terminal = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") is not ("dumb" or ""),
-    };
+        // Spectre.Console knows a terminal by its being Console.Out.
+        if (!Console.IsOutputRedirected) Console.SetOut(new TerminalWriter(Console.Out));
+        if (!Console.IsErrorRedirected) Console.SetError(new TerminalWriter(Console.Error));
+        return new()
+        {
+            Out = Console.Out,
+            Error = Console.Error,
+            Terminal = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") is not ("dumb" or ""),
+        };
+    }
 }

@@ -146,15 +146,4 @@ public class DisplayTests
     [InlineData(185, "3 min 05 s")]
     [InlineData(7500, "2 h 05 min")]
     public void Time_AnyLength_ReadsWell(double seconds, string expected) => Assert.Equal(expected, Figures.Time(TimeSpan.FromSeconds(seconds)));
-
-    private sealed class ManualTime : TimeProvider
-    {
-        private long _now;
-
-        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
-
-        public override long GetTimestamp() => _now;
-
-        public void Advance(TimeSpan by) => _now += by.Ticks;
-    }
 }

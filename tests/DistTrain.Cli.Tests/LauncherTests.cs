@@ -56,7 +56,7 @@ public sealed class LauncherTests : IDisposable
         (int code, string output, string error) = await RunAsync("finish", worker: "die");
         Assert.Equal(3, code);
         Assert.Matches("worker \\(pid [0-9]+\\) \\| disttrain: a.csv:3: bad on purpose", output);
-        Assert.Matches("disttrain: worker \\(pid [0-9]+\\) ended with exit code 3, before training began", error);
+        Assert.Matches("^disttrain: worker \\(pid [0-9]+\\) ended with exit code 3, before training began$", error.Trim());
         Assert.Equal(3, JsonDocument.Parse(await File.ReadAllTextAsync(Json)).RootElement.GetProperty("exit_code").GetInt32());
     }
 
@@ -65,11 +65,12 @@ public sealed class LauncherTests : IDisposable
     {
         (int code, string _, string error) = await RunAsync("crash");
         Assert.Equal(1, code);
-        Assert.Contains("disttrain: internal error: InvalidDataException: crashed on purpose", error, StringComparison.Ordinal);
+        Assert.Equal("disttrain: internal error: InvalidDataException: crashed on purpose (DISTTRAIN_TRACE=1 shows where)", error.Trim());
         await AssertGoneAsync(ReadPids());
     }
 
     [Theory]
+    [InlineData(1)]
     [InlineData(2)]
     [InlineData(15)]
     public async Task Train_Signal_StopsAndSaysHowToResume(int signal)
@@ -84,15 +85,18 @@ public sealed class LauncherTests : IDisposable
         await AssertGoneAsync(pids);
     }
 
-    [Fact]
-    public async Task Train_SignalToAllAtOnce_StillSaves()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(15)]
+    public async Task Train_SignalToAllAtOnce_StillSaves(int signal)
     {
         if (OperatingSystem.IsWindows()) return;
         Process launcher = Start("run");
         List<int> pids = await WaitForPidsAsync();
-        // As 'timeout' and a closing session do it, in the worst order.
-        foreach (int pid in pids) Signal(pid, 15);
-        Signal(launcher.Id, 15);
+        // As 'timeout' and a closing terminal do it, in the worst order.
+        foreach (int pid in pids) Signal(pid, signal);
+        Signal(launcher.Id, signal);
         (int code, string output, _) = await EndAsync(launcher);
         Assert.Equal(130, code);
         Assert.Contains("The model is saved in runs/x/step-1", output, StringComparison.Ordinal);
@@ -108,7 +112,7 @@ public sealed class LauncherTests : IDisposable
         Signal(launcher.Id, 2);
         (int code, _, string error) = await EndAsync(launcher);
         Assert.Equal(130, code);
-        Assert.Contains("stopped, but not saved in time; the last checkpoint stands", error, StringComparison.Ordinal);
+        Assert.Equal("disttrain: stopped, but not saved in time; the last checkpoint stands", error.Trim());
         await AssertGoneAsync(pids);
         Assert.Equal(130, JsonDocument.Parse(await File.ReadAllTextAsync(Json)).RootElement.GetProperty("exit_code").GetInt32());
     }
@@ -123,7 +127,23 @@ public sealed class LauncherTests : IDisposable
         Signal(launcher.Id, 15);
         (int code, _, string error) = await EndAsync(launcher);
         Assert.Equal(130, code);
-        Assert.Contains("ended at once, without saving", error, StringComparison.Ordinal);
+        Assert.Equal("disttrain: ended at once, without saving", error.Trim());
+        await AssertGoneAsync(pids);
+    }
+
+    [Fact]
+    public async Task Train_TerminalCloses_StopsInOrderThoughItIsToldTwice()
+    {
+        if (OperatingSystem.IsWindows()) return;
+        Process launcher = Start("stuck");
+        List<int> pids = await WaitForPidsAsync();
+        // Once from the shell, once from the kernel.
+        Signal(launcher.Id, 1);
+        Signal(launcher.Id, 15);
+        Signal(launcher.Id, 1);
+        (int code, _, string error) = await EndAsync(launcher);
+        Assert.Equal(130, code);
+        Assert.Contains("stopped, but not saved in time", error, StringComparison.Ordinal);
         await AssertGoneAsync(pids);
     }
 
@@ -147,7 +167,8 @@ public sealed class LauncherTests : IDisposable
         Signal(pids[0], 9);
         (int code, _, string error) = await EndAsync(launcher);
         Assert.Equal(4, code);
-        Assert.Contains($"disttrain: coordinator (pid {pids[0]}) was killed by SIGKILL", error, StringComparison.Ordinal);
+        Assert.StartsWith($"disttrain: coordinator (pid {pids[0]}) was killed by SIGKILL", error, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', error.Trim());
         Assert.Equal(4, JsonDocument.Parse(await File.ReadAllTextAsync(Json)).RootElement.GetProperty("exit_code").GetInt32());
         await AssertGoneAsync(pids);
     }

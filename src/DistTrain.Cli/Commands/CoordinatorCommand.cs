@@ -25,8 +25,8 @@ internal static class CoordinatorCommand
             string? jsonFile = parsed.GetValue(json);
             JsonFile.CheckPlace(jsonFile);
             using Lifeline? lifeline = child.Lifeline(parsed);
-            Job job = jobs.Load(parsed);
             using StopSignals signals = lifeline is null ? StopSignals.Handle() : StopSignals.LeaveToLauncher(lifeline);
+            Job job = jobs.Load(parsed);
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(lifeline?.Stop ?? signals.Stop);
             var options = new CoordinatorOptions
             {
@@ -36,60 +36,14 @@ internal static class CoordinatorCommand
                 Bound = address => child.Announce(parsed, address),
             };
             using var observer = ConsoleObserver.Create(context, showListening: lifeline is null);
-            var losses = new EarlyLosses(observer, stop);
-            if (lifeline is not null)
-            {
-                lifeline.Note = observer.Note;
-                lifeline.Gone = losses.Add;
-            }
-
+            var deaths = new MemberDeaths(observer, stop);
+            lifeline?.Attach(observer.Note, deaths.Add);
             TrainResult result = await context.Runners.Coordinate(job, options, observer, stop.Token);
-            result = losses.Judge(result);
+            result = deaths.Judge(result, interrupted: lifeline is { Stop.IsCancellationRequested: true });
             observer.Finish(result, job, UsageHint.For(parsed, jobs, lifeline is not null));
             JsonFile.Write(jsonFile, result);
             return result.ExitCode;
         });
         return command;
-    }
-
-    /// <summary>
-    /// Processes of a local run that ended before it began: they will not come, so there is nothing to wait for. Later
-    /// ones are the cluster's business.
-    /// </summary>
-    private sealed class EarlyLosses(ConsoleObserver observer, CancellationTokenSource stop)
-    {
-        private readonly Lock _gate = new();
-        private (int Code, string Text)? _first;
-
-        public void Add(int code, string text)
-        {
-            lock (_gate)
-            {
-                // What follows the first loss before the beginning is only its consequence.
-                if (_first is not null) return;
-                if (!observer.HasStarted) _first = (code, text);
-            }
-
-            observer.Trouble(text);
-            if (observer.HasStarted) return;
-            try
-            {
-                stop.Cancel();
-            }
-            catch (ObjectDisposedException)
-            {
-                // The run is over.
-            }
-        }
-
-        public TrainResult Judge(TrainResult result)
-        {
-            lock (_gate)
-            {
-                if (_first is not { } first || observer.HasStarted || result.ExitCode is not (int)ExitCode.Interrupted) return result;
-                bool known = first.Code is (int)ExitCode.BadUsage or (int)ExitCode.BadData;
-                return result with { ExitCode = known ? first.Code : (int)ExitCode.ClusterLost, Error = $"{first.Text}, before training began" };
-            }
-        }
     }
 }

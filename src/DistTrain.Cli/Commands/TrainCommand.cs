@@ -79,7 +79,7 @@ internal static class TrainCommand
         using var kill = new CancellationTokenSource();
         using StopSignals signals = StopSignals.Handle(second: kill.Cancel);
         var plan = new LaunchPlan(arguments, job.Cluster.Workers, job.Cluster.Servers, job.Cluster.Threads);
-        LaunchResult result = await new LocalLauncher(context.Executable, plan, context.Error, context.Time).RunAsync(signals.Stop, kill.Token);
+        LaunchResult result = await new LocalLauncher(context.Executable, plan, context.Time).RunAsync(signals.Stop, kill.Token);
         if (result.Error is null) return result.ExitCode;
         context.Error.WriteLine($"disttrain: {result.Error}");
         JsonFile.Write(json, new TrainResult { Name = job.Name, ExitCode = result.ExitCode, Error = result.Error });

@@ -19,6 +19,10 @@ internal sealed class Lifeline : IDisposable
     private readonly TaskCompletionSource<string> _join = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _stop = new();
     private readonly Action _ended;
+    private readonly Lock _gate = new();
+    private readonly Queue<Action> _early = new();
+    private Action<string>? _note;
+    private Action<int, string>? _gone;
 
     private Lifeline(Action ended) => _ended = ended;
 
@@ -31,11 +35,18 @@ internal sealed class Lifeline : IDisposable
     /// <summary>The launcher wants everything to end.</summary>
     public CancellationToken Stop => _stop.Token;
 
-    /// <summary>Called with lines to show.</summary>
-    public Action<string>? Note { get; set; }
-
-    /// <summary>Called with the exit code of a member's process that ended early, and the same in words.</summary>
-    public Action<int, string>? Gone { get; set; }
+    /// <summary>
+    /// From now on <paramref name="note"/> is called with lines to show, and <paramref name="gone"/> with the exit code of
+    /// a member's process that ended early and the same in words. First they get what came before, in its order.
+    /// </summary>
+    public void Attach(Action<string> note, Action<int, string> gone)
+    {
+        lock (_gate)
+        {
+            (_note, _gone) = (note, gone);
+            while (_early.TryDequeue(out Action? early)) early();
+        }
+    }
 
     /// <summary>Begins to read standard input; this process dies when it ends.</summary>
     public static Lifeline OfStandardInput() => Start(Console.OpenStandardInput(), EndProcess);
@@ -89,12 +100,22 @@ internal sealed class Lifeline : IDisposable
 
                 break;
             case "note":
-                Note?.Invoke(rest);
+                Deliver(() => _note!(rest));
                 break;
             case "gone":
                 (string code, string text) = Cut(rest);
-                if (int.TryParse(code, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int number)) Gone?.Invoke(number, text);
+                if (int.TryParse(code, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int number)) Deliver(() => _gone!(number, text));
                 break;
+        }
+    }
+
+    // Whoever dies while the coordinator still reads its job must be heard of too.
+    private void Deliver(Action call)
+    {
+        lock (_gate)
+        {
+            if (_note is null) _early.Enqueue(call);
+            else call();
         }
     }
 

@@ -21,7 +21,7 @@ internal sealed record LaunchResult(int ExitCode, string? Error);
 /// Runs a job as processes on this machine: a coordinator that owns the terminal, servers and workers that are heard
 /// only when something is wrong. It only starts them, hands out address and token, and sees that all of them end.
 /// </summary>
-internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, TextWriter error, TimeProvider time)
+internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, TimeProvider time)
 {
     /// <summary>From the word to stop until what is left gets killed; Ctrl-C ends everything within two seconds.</summary>
     public static readonly TimeSpan StopTime = TimeSpan.FromMilliseconds(1750);
@@ -91,10 +91,8 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
 
     private void Say(ChildProcess member, string line)
     {
-        if (_stopping || string.IsNullOrWhiteSpace(line)) return;
-        string text = $"{member} | {line}";
-        if (_coordinator!.Exited.IsCompleted) error.WriteLine(text);
-        else _coordinator.Send($"note {text}");
+        // What members say of a coordinator that has ended is no news.
+        if (!_stopping && !string.IsNullOrWhiteSpace(line)) _coordinator!.Send($"note {member} | {line}");
     }
 
     private async Task WatchAsync(ChildProcess member, bool isWorker)

@@ -4,7 +4,8 @@ using DistTrain.Core;
 namespace DistTrain.Cli.Launching;
 
 /// <summary>
-/// Ctrl-C and its relatives (SIGINT, SIGTERM, SIGHUP): the first asks to stop and save, the second ends at once.
+/// Ctrl-C and its relatives (SIGINT, SIGTERM, SIGHUP): the first asks to stop and save, the second ends at once. A
+/// SIGHUP never counts as the second: a closing terminal sends several, and nobody is impatient.
 /// </summary>
 internal sealed class StopSignals : IDisposable
 {
@@ -26,7 +27,7 @@ internal sealed class StopSignals : IDisposable
         var signals = new StopSignals();
         signals.On(PosixSignal.SIGINT, First);
         signals.On(PosixSignal.SIGTERM, First);
-        signals.On(PosixSignal.SIGHUP, First);
+        signals.On(PosixSignal.SIGHUP, signals._stop.Cancel);
         return signals;
 
         void First()
@@ -38,13 +39,14 @@ internal sealed class StopSignals : IDisposable
     }
 
     /// <summary>
-    /// Leaves Ctrl-C to the launcher, which shares our process group. A SIGTERM may have gone to the whole group too: it
+    /// Leaves Ctrl-C and a closing terminal to the launcher, which shares our process group. A SIGTERM may have gone to the whole group too: it
     /// ends this process only when the launcher doesn't say 'stop' right after.
     /// </summary>
     public static StopSignals LeaveToLauncher(Lifeline lifeline)
     {
         var signals = new StopSignals();
         signals.On(PosixSignal.SIGINT, () => { });
+        signals.On(PosixSignal.SIGHUP, () => { });
         signals.On(PosixSignal.SIGTERM, () =>
         {
             if (!lifeline.Stop.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(250))) Environment.Exit(128 + 15);

@@ -8,6 +8,7 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan EvaluationPause = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan TroublePause = TimeSpan.FromMilliseconds(500);
 
     private readonly Lock _gate = new();
     private readonly IDisplay _display;
@@ -15,6 +16,8 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
     private readonly TimeProvider _time;
     private readonly bool _showListening;
     private readonly long _created;
+    private readonly List<string> _troubles = [];
+    private readonly ITimer _showTroubles;
     private long _totalSteps;
     private long? _evaluated;
     private bool _finished;
@@ -23,8 +26,11 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
     /// <param name="error">Where errors go.</param>
     /// <param name="time">The clock.</param>
     /// <param name="showListening">Whether members come from elsewhere, so that addresses and arrivals matter.</param>
-    public ConsoleObserver(IDisplay display, TextWriter error, TimeProvider time, bool showListening) =>
+    public ConsoleObserver(IDisplay display, TextWriter error, TimeProvider time, bool showListening)
+    {
         (_display, _error, _time, _showListening, _created) = (display, error, time, showListening, time.GetTimestamp());
+        _showTroubles = time.CreateTimer(_ => Show(_ => ShowTroubles(int.MaxValue)), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    }
 
     /// <summary>Whether training has begun.</summary>
     public bool HasStarted { get; private set; }
@@ -70,7 +76,7 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
     public void Membership(string message, bool trouble) => Show(d =>
     {
         // In a local run it goes without saying that everyone comes.
-        if (trouble) d.Trouble(message);
+        if (trouble) Hold(message);
         else if (_showListening) d.Line(message);
     });
 
@@ -79,14 +85,19 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
     /// <summary>Shows a line.</summary>
     public void Note(string text) => Show(d => d.Line(text));
 
-    /// <summary>Shows a line that should be noticed.</summary>
-    public void Trouble(string text) => Show(d => d.Trouble(text));
+    /// <summary>
+    /// Shows a line that should be noticed, in a moment: if the run ends in an error before that, it is one of several
+    /// consequences of the same cause, and only the first is shown beside the error.
+    /// </summary>
+    public void Trouble(string text) => Show(_ => Hold(text));
 
     /// <summary>The closing words: table, where the model is, what to do with it; or what went wrong, on stderr.</summary>
     public void Finish(TrainResult result, Job job, UsageHint hint) => Show(d =>
     {
         _finished = true;
         d.End();
+        if (result.Error is { } cause) _troubles.RemoveAll(t => Repeats(cause, t));
+        ShowTroubles(result.Error is null ? int.MaxValue : result.Error.Contains('\n', StringComparison.Ordinal) ? 0 : 1);
         if (result.ExitCode == (int)ExitCode.Done) d.Table($"{(result.Name.Length > 0 ? result.Name : job.Name)}: trained", ClosingTable.Rows(result));
         if (result.Error is { } error) _error.WriteLine($"disttrain: {error}");
         foreach (string line in hint.Lines(result, job)) d.Line(line);
@@ -94,8 +105,32 @@ internal sealed class ConsoleObserver : ITrainingObserver, IDisposable
 
     public void Dispose()
     {
-        lock (_gate) _display.Dispose();
+        lock (_gate)
+        {
+            // Without closing words an error is on its way.
+            if (!_finished) ShowTroubles(1);
+            _finished = true;
+            _showTroubles.Dispose();
+            _display.Dispose();
+        }
     }
+
+    private void Hold(string trouble)
+    {
+        if (_troubles.Count == 0) _showTroubles.Change(TroublePause, Timeout.InfiniteTimeSpan);
+        _troubles.Add(trouble);
+    }
+
+    private void ShowTroubles(int most)
+    {
+        foreach (string trouble in _troubles.Take(most)) _display.Trouble(trouble);
+        _troubles.Clear();
+    }
+
+    // 'worker 3 was lost at step 20: …' says no more than 'worker 3 was lost: …; it was the last worker'.
+    private static bool Repeats(string error, string trouble) =>
+        error.Contains(trouble, StringComparison.Ordinal)
+        || (trouble.IndexOf(" was lost", StringComparison.Ordinal) is var end and > 0 && error.StartsWith(trouble[..(end + " was lost".Length)], StringComparison.Ordinal));
 
     // Lines from the launcher come on a thread of their own, beside the coordinator's calls.
     private void Show(Action<IDisplay> action)
