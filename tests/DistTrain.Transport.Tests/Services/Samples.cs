@@ -1,0 +1,52 @@
+using System.Collections;
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Reflection;
+using DistTrain.Core;
+using DistTrain.Core.Channels;
+using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
+
+namespace DistTrain.Transport.Tests.Services;
+
+/// <summary>Makes a message of any type with a different value in every field, and puts messages into words to compare them.</summary>
+internal sealed class Samples(int variant)
+{
+    private int _next = (variant * 100) + 1;
+
+    /// <summary>Every message that there is: the types of <typeparamref name="T"/> that can be made.</summary>
+    public static IEnumerable<Type> Kinds<T>() => typeof(MemberMessage).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(T)) && !t.IsAbstract);
+
+    public object Make(Type type)
+    {
+        if (type == typeof(string)) return $"text {_next++} – ü";
+        if (type == typeof(int)) return _next++;
+        if (type == typeof(long)) return (1L << 40) + _next++;
+        if (type == typeof(ulong)) return ulong.MaxValue - (ulong)_next++;
+        if (type == typeof(double)) return 1.0 / _next++;
+        if (type == typeof(TimeSpan)) return TimeSpan.FromMilliseconds(_next++);
+        if (type == typeof(ReadOnlyMemory<byte>)) return new ReadOnlyMemory<byte>([.. Enumerable.Range(0, variant * 3).Select(_ => (byte)_next++)]);
+        if (type == typeof(ImmutableArray<int>)) return List<int>();
+        if (type == typeof(ImmutableArray<long>)) return List<long>();
+        if (type == typeof(ImmutableArray<ServerAddress>)) return List<ServerAddress>();
+        if (type.IsEnum) return Enum.GetValues(type) is var values ? values.GetValue(variant % values.Length)! : null!;
+        ConstructorInfo constructor = type.GetConstructors().MaxBy(c => c.GetParameters().Length)!;
+        return constructor.Invoke([.. constructor.GetParameters().Select(p => Make(p.ParameterType))]);
+    }
+
+    public static string Describe(object? value) => value switch
+    {
+        null => "null",
+        string text => $"\"{text}\"",
+        double number => number.ToString("R", CultureInfo.InvariantCulture),
+        Enum or TimeSpan or int or long or ulong or ShardRange => Convert.ToString(value, CultureInfo.InvariantCulture)!,
+        ReadOnlyMemory<byte> bytes => Convert.ToHexString(bytes.Span),
+        IEnumerable list => $"[{string.Join(", ", list.Cast<object>().Select(Describe))}]",
+        _ => $"{value.GetType().Name}({string.Join(", ", Fields(value.GetType()).Select(p => $"{p.Name} = {Describe(p.GetValue(value))}"))})",
+    };
+
+    private static IEnumerable<PropertyInfo> Fields(Type type) =>
+        type.GetConstructors().MaxBy(c => c.GetParameters().Length)!.GetParameters().Select(p => type.GetProperty(p.Name!)!);
+
+    private ImmutableArray<T> List<T>() => [.. Enumerable.Range(0, variant).Select(_ => (T)Make(typeof(T)))];
+}
