@@ -147,6 +147,7 @@ public abstract class ChannelContract
         DistTrainException error = await Assert.ThrowsAsync<DistTrainException>(() => ConnectAsync(new FakeSink(Length)));
 
         Assert.Contains("this server is at term 6", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"server {Address.Member}", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
