@@ -106,6 +106,18 @@ public sealed class WeightsStoreTests : IDisposable
         Assert.Equal([0, 3], _complete);
     }
 
+    [Fact]
+    public async Task Version_WhosePlaceIsBeingOverwritten_IsNotReported()
+    {
+        await DeliverAsync((2, 0), (2, 1));
+        NativeSpan place = await BeginAsync(2, 2);
+        if (place.Address != 0) place.Span[0] = Value(2, 2);
+
+        await DeliverAsync((0, 0), (1, 0));
+
+        Assert.Empty(_complete);
+    }
+
     // Random interleavings of three servers, each in order: the last version is always reported, and none before whole.
     [Fact]
     public async Task Servers_InAnyInterleaving_TheLastVersionIsReported()

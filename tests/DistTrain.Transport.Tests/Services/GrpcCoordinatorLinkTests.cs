@@ -39,9 +39,8 @@ public sealed class GrpcCoordinatorLinkTests : LinkContract, IAsyncLifetime
         far.Close();
 
         Assert.False(string.IsNullOrEmpty(await ((GrpcCoordinatorLink)near).Closed.WaitAsync(Patience.Long)));
-        await ClosedOnceAsync(far);
         near.Send(Up(1));
-        await near.DisposeAsync().AsTask().WaitAsync(Patience.Long);
+        await ClosedOnceAsync(near, far);
     }
 
     [Fact]
@@ -54,9 +53,8 @@ public sealed class GrpcCoordinatorLinkTests : LinkContract, IAsyncLifetime
         // Its connections break off; the link is never closed.
         _client!.Dispose();
 
-        await ClosedOnceAsync(far);
         far.Send(Down(1));
-        await near.DisposeAsync().AsTask().WaitAsync(Patience.Long);
+        await ClosedOnceAsync(near, far);
     }
 
     [Fact]
@@ -86,6 +84,8 @@ public sealed class GrpcCoordinatorLinkTests : LinkContract, IAsyncLifetime
         public NativeSpan Begin(CheckpointPieceHeader header, int length) => throw new InvalidOperationException("no checkpoints here");
 
         public void Complete(CheckpointPieceHeader header, int length) => throw new InvalidOperationException("no checkpoints here");
+
+        public void Abort(CheckpointPieceHeader header) => throw new InvalidOperationException("no checkpoints here");
 
         public IEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> Pieces(long term, long version, long offset, long length) => [];
     }
