@@ -77,7 +77,6 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
             int half = (int)(header.Version & 1);
             if (header.Version < _version[half]) return;
             _versions[header.Bucket] = header.Version;
-            if (_version[half] != header.Version) (_version[half], _arrived[half]) = (header.Version, 0);
             if (++_arrived[half] < _plan.Buckets.Length) return;
         }
 
@@ -95,8 +94,11 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
         foreach (NativeBuffer half in _halves) half.Dispose();
     }
 
+    // From its first byte on, the half is the new version's: what it held before can't be reported any more.
     private unsafe NativeSpan Place(WeightsHeader header)
     {
+        int half = (int)(header.Version & 1);
+        if (_version[half] != header.Version) (_version[half], _arrived[half]) = (header.Version, 0);
         Bucket bucket = _plan.Buckets[header.Bucket];
         return new NativeSpan((nint)(At(header.Version) + bucket.Offset), bucket.Length);
     }

@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using DistTrain.Core;
 using DistTrain.Core.Channels;
 
 namespace DistTrain.Transport.InProcess;
@@ -17,7 +18,14 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
     public Task<IServerConnection> ConnectAsync(ServerAddress server, long term, ulong incarnation, IWeightsSink sink, CancellationToken cancellation)
     {
         IParameterServerPort port = resolve(server);
-        return Task.FromResult<IServerConnection>(new Connection(port, port.Subscribe(term, incarnation), sink));
+        try
+        {
+            return Task.FromResult<IServerConnection>(new Connection(port, port.Subscribe(term, incarnation), sink));
+        }
+        catch (DistTrainException e)
+        {
+            return Task.FromException<IServerConnection>(new DistTrainException(e.ExitCode, $"server {server.Member} at {server.Endpoint}: {e.Message}", e));
+        }
     }
 
     private sealed class Connection : IServerConnection
