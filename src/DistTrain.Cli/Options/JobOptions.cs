@@ -26,7 +26,7 @@ internal sealed class JobOptions
 
     public Argument<string?> Path { get; }
 
-    public Option<int?> Workers { get; } = Number("--workers", "N", "Worker processes; short for --set cluster.workers=N.");
+    public Option<int?> Workers { get; } = Number("--workers", "N", "Workers to start, or for a coordinator to wait for; short for --set cluster.workers=N.");
 
     public Option<int?> Servers { get; } = Number("--servers", "K", "Parameter servers; short for --set cluster.servers=K.");
 

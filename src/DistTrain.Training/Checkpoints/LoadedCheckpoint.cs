@@ -12,7 +12,7 @@ internal static class CheckpointNames
     public const string Optimizer = "optimizer.safetensors";
 
     /// <summary>The name that pieces of the weights go by; other vectors are the optimizer's.</summary>
-    public const string Weights = "weights";
+    public const string Weights = ModelSnapshot.Weights;
 
     /// <summary>The tensors of the optimizer's file: for each state vector those of the layout, <c>momentum.0.weight</c>.</summary>
     public static IReadOnlyList<TensorSpec> OptimizerTensors(ParameterLayout layout, IEnumerable<string> stateVectors) =>

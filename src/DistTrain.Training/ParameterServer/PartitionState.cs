@@ -29,7 +29,7 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <summary>All vectors that a checkpoint holds: the weights first, then the optimizer's.</summary>
     public IEnumerable<string> VectorNames => _rule.StateVectors.Prepend(WeightsVector);
 
-    public const string WeightsVector = "weights";
+    public const string WeightsVector = Checkpoints.ModelSnapshot.Weights;
 
     /// <summary>A range of the weights at a version, by offset in the flat vector.</summary>
     public NativeSpan Weights(long version, long offset, int length) =>
