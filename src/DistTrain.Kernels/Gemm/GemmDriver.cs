@@ -13,6 +13,9 @@ internal static unsafe class GemmDriver
     private const int BlockM = 192;
     private const int BlockN = 1024;
 
+    // A block of B that only one block of A goes over is used at once, and small enough to be in the L2 cache then.
+    private const int BlockElementsOnce = 200 * 1024;
+
     // A B that is read in place and only once goes by blocks of k whose rows the first-level TLB holds.
     private const int BlockKInPlace = 64;
 
@@ -58,7 +61,8 @@ internal static unsafe class GemmDriver
         bool streamsB = !packB && p.M <= T.TileRows && p.K * p.N > InPlaceElements;
         nint blockK = p.Finish.ReadsC ? p.K : Even(p.K, streamsB ? BlockKInPlace : BlockK);
         nint blockM = packA ? Even(p.M, BlockM, 12) : p.M;
-        nint blockN = packB ? Even(paddedN, BlockN, (int)width) : paddedN;
+        nint mostN = p.M > BlockM ? BlockN : Math.Max(BlockElementsOnce / Math.Max(blockK, 1), width);
+        nint blockN = packB ? Even(paddedN, mostN, (int)width) : paddedN;
         nint sizeA = packA ? ((blockM * blockK) + Packing.Slack + 15) & ~15 : 0;
         nint sizeB = packB ? blockK * blockN : 0;
         bool inPlace = !packA && !packB && !p.Finish.ReadsC;
