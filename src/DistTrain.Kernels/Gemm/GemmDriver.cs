@@ -27,14 +27,76 @@ internal static unsafe class GemmDriver
     public static void Run(in GemmProblem problem, KernelPool? pool)
     {
         SimdLevel level = SimdPath.Current;
-        double work = (double)problem.M * problem.N * Math.Max(problem.K, 1);
-        int parts = pool is null ? 1 : (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
+        int parts = Parts(in problem, pool);
         if (parts <= 1)
         {
-            Dispatch(in problem, level);
+            if (problem.ColumnB == 1 && !problem.Finish.ReadsC && !PaysPackingA(problem) && !PaysPackingB(problem)) Direct(in problem, level);
+            else Dispatch(in problem, level);
             return;
         }
         pool!.Run(parts, new Body { Problem = problem, Level = level, Parts = parts, ByColumns = problem.N >= problem.M });
+    }
+
+    private static int Parts(in GemmProblem problem, KernelPool? pool)
+    {
+        if (pool is null) return 1;
+        double work = (double)problem.M * problem.N * Math.Max(problem.K, 1);
+        return (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
+    }
+
+    private static void Direct(in GemmProblem problem, SimdLevel level)
+    {
+        switch (level)
+        {
+            case SimdLevel.Vector512: Direct<Lanes512>(in problem); break;
+            case SimdLevel.Vector256: Direct<Lanes256>(in problem); break;
+            case SimdLevel.Vector128: Direct<Lanes128>(in problem); break;
+            default: Direct<LanesScalar>(in problem); break;
+        }
+    }
+
+    /// <summary>Runs a small problem on its operands as they lie: no cuts, no panels, hardly any preparation.</summary>
+    [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Direct<T>(in GemmProblem p)
+        where T : struct, ILanes<T>
+    {
+        int width = TileDispatch.Width<T>();
+        TileWalk walk = p.RowA == 1 ? TileWalk.UnitRows : TileWalk.StridedRows;
+        bool finish = p.Finish.Needed;
+        nint depth = p.K;
+        Unsafe.SkipInit(out TileArguments t);
+        t.Depths = &depth;
+        t.Leaves = 1;
+        t.Stack = null;
+        t.From = null;
+        t.RowStrideA = p.RowA;
+        t.StepA = p.StepA;
+        t.StepB = p.StepB;
+        t.ToStride = p.StrideC;
+        for (nint j = 0; j < p.N; j += width)
+        {
+            int columns = (int)Math.Min(width, p.N - j);
+            t.Columns = columns;
+            t.B = p.B + j;
+            t.A = p.A;
+            t.To = p.C + j;
+            int height = 0;
+            delegate*<ref TileArguments, void> kernel = null;
+            for (nint left = p.M; left > 0; left -= height)
+            {
+                int next = TileDispatch.Height<T>(left);
+                if (next != height)
+                {
+                    height = next;
+                    kernel = TileDispatch.Select<T>(height, columns, walk);
+                }
+                kernel(ref t);
+                if (finish) p.Finish.Run<T>(t.To, p.StrideC, t.To, p.StrideC, height, columns, j);
+                t.A += height * p.RowA;
+                t.To += height * p.StrideC;
+            }
+        }
     }
 
     private static void Dispatch(in GemmProblem problem, SimdLevel level)
