@@ -54,8 +54,19 @@ internal static unsafe class TileDispatch
             if (columns > 16) return Rows512<TwoPartialBlocks, TWalk>(rows);
             return columns == 16 ? Rows512<OneBlock, TWalk>(rows) : Rows512<OnePartialBlock, TWalk>(rows);
         }
+        if (typeof(T) == typeof(Lanes256)) return columns == 16 ? Rows256<OneBlock, TWalk>(rows) : Rows256<OnePartialBlock, TWalk>(rows);
         return columns == 16 ? Rows<T, OneBlock, TWalk>(rows) : Rows<T, OnePartialBlock, TWalk>(rows);
     }
+
+    private static delegate*<ref TileArguments, void> Rows256<TColumns, TWalk>(int rows)
+        where TColumns : struct, ITileColumns
+        where TWalk : struct, IWalk => rows switch
+        {
+            6 => &MicroTile256.Run<Rows6, TColumns, TWalk>,
+            4 => &MicroTile256.Run<Rows4, TColumns, TWalk>,
+            2 => &MicroTile256.Run<Rows2, TColumns, TWalk>,
+            _ => &MicroTile256.Run<Rows1, TColumns, TWalk>,
+        };
 
     private static delegate*<ref TileArguments, void> Rows512<TColumns, TWalk>(int rows)
         where TColumns : struct, ITileColumns
