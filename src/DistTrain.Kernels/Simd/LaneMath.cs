@@ -11,22 +11,17 @@ internal static class LaneMath
     private const float Ln2High = 0.693145751953125f;      // 15 bits, so that n * Ln2High is exact
     private const float Ln2Low = 1.42860677e-06f;
     private const float Magic = 12582912f;                 // 1.5 * 2^23: adding it rounds to an integer in the low bits
-    private const int MagicBits = 0x4B400000;
     private const int SignBit = unchecked((int)0x80000000);
 
     /// <summary>
-    /// e^x. n = round(x/ln 2), r = x - n ln 2, e^r = 1 + r + r² q(r), times 2^n in two halves, so that results below
-    /// the normal range are rounded once.
+    /// e^x. n = round(x/ln 2), r = x - n ln 2, e^r = 1 + r + r² q(r), times 2^n, rounded once there.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Exp<T>(T x)
         where T : struct, ILanes<T>
     {
-        // Beyond these the result is infinity or +0 anyway; a NaN passes both comparisons.
-        T high = T.Broadcast(89f);
-        T low = T.Broadcast(-104f);
-        x = T.Select(T.LessThan(high, x), high, x);
-        x = T.Select(T.LessThan(x, low), low, x);
+        // Beyond these the result is infinity or +0 anyway; a NaN passes both.
+        x = T.Greater(T.Broadcast(-104f), T.Lesser(T.Broadcast(89f), x));
         T shifted = T.Fma(x, T.Broadcast(1.44269502f), T.Broadcast(Magic));
         T n = shifted - T.Broadcast(Magic);
         T r = T.Fma(n, T.Broadcast(-Ln2High), x);
@@ -38,9 +33,7 @@ internal static class LaneMath
         q = T.Fma(q, r, T.Broadcast(0.166666672f));
         q = T.Fma(q, r, T.Broadcast(0.5f));
         T p = T.Broadcast(1f) + T.Fma(q, r * r, r);
-        T exponent = T.SubtractBits(shifted, T.BroadcastBits(MagicBits));
-        T half = T.ShiftRightArithmetic(exponent, 1);
-        return p * PowerOfTwo(half) * PowerOfTwo(T.SubtractBits(exponent, half));
+        return T.TimesPowerOfTwo(p, n);
     }
 
     /// <summary>
@@ -107,9 +100,4 @@ internal static class LaneMath
         T z = Exp(T.Or(x, T.BroadcastBits(SignBit)));
         return T.Select(T.LessThan(x, T.Zero), z, one) / (one + z);
     }
-
-    /// <summary>2^n for a lane of integers n in [-126, 127].</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static T PowerOfTwo<T>(T n)
-        where T : struct, ILanes<T> => T.ShiftLeft(T.AddBits(n, T.BroadcastBits(127)), 23);
 }
