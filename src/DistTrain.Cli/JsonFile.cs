@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using DistTrain.Cli.Commands;
 using DistTrain.Core;
 
 namespace DistTrain.Cli;
@@ -108,6 +109,7 @@ internal static class JsonFile
 [JsonSerializable(typeof(EvaluationResult))]
 [JsonSerializable(typeof(InspectedJob))]
 [JsonSerializable(typeof(InspectedCheckpoint))]
+[JsonSerializable(typeof(BenchReport))]
 [JsonSerializable(typeof(Outcome))]
 [JsonSerializable(typeof(string))]
 internal sealed partial class CliJson : JsonSerializerContext;

@@ -16,7 +16,8 @@ public class LayeringTests
         ["Transport"] = ["Core"],
         ["Cluster"] = ["Core"],
         ["Library"] = ["Core", "Kernels", "Data", "Nn", "Optim", "Training", "Transport", "Cluster"],
-        ["Cli"] = ["Core", "Kernels", "Data", "Nn", "Optim", "Training", "Transport", "Cluster", "Library"],
+        ["Bench"] = ["Core", "Kernels", "Data", "Nn", "Optim", "Training", "Transport", "Cluster", "Library"],
+        ["Cli"] = ["Bench", "Core", "Kernels", "Data", "Nn", "Optim", "Training", "Transport", "Cluster", "Library"],
     };
 
     [Fact]

@@ -35,6 +35,7 @@ internal static class CommandTree
         root.Add(WorkerCommand.Create(context));
         root.Add(EvalCommand.Create(context));
         root.Add(InspectCommand.Create(context));
+        root.Add(BenchCommand.Create(context));
         return root;
     }
 

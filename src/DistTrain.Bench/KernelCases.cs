@@ -1,0 +1,13 @@
+using DistTrain.Bench.Cases;
+
+namespace DistTrain.Bench;
+
+/// <summary>What <c>bench kernels</c> measures.</summary>
+public static class KernelCases
+{
+    /// <summary>All cases, by the kernels they are of.</summary>
+    public static IEnumerable<BenchCase> All =>
+    [
+        .. GemmCases.All,
+    ];
+}
