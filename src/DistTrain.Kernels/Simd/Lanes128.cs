@@ -117,6 +117,12 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         Vector128.Max(a._d, b._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 Lesser(Lanes128 a, Lanes128 b) => Select(LessThan(a, b), a, b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 Greater(Lanes128 a, Lanes128 b) => Select(LessThan(b, a), a, b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 LessThan(Lanes128 a, Lanes128 b) => new(
         Vector128.LessThan(a._a, b._a),
         Vector128.LessThan(a._b, b._b),
@@ -180,6 +186,17 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         Vector128.ConvertToSingle(a._b.AsInt32()),
         Vector128.ConvertToSingle(a._c.AsInt32()),
         Vector128.ConvertToSingle(a._d.AsInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 TimesPowerOfTwo(Lanes128 a, Lanes128 n) => PowersOfTwo.Multiply(a, n);
+
+    public static Lanes128 Lookup(float* table, Lanes128 index)
+    {
+        float* lanes = stackalloc float[16];
+        Store(lanes, index);
+        for (int i = 0; i < 16; i++) lanes[i] = table[((int*)lanes)[i] & 15];
+        return Load(lanes);
+    }
 
     public static Lanes128 FirstLanes(int count) => new(Mask(count), Mask(count - 4), Mask(count - 8), Mask(count - 12));
 
