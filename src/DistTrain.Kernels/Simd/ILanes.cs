@@ -58,6 +58,12 @@ internal unsafe interface ILanes<T>
     /// <summary>IEEE 754:2019 maximum: a NaN operand gives NaN, +0 is above -0.</summary>
     static abstract T Max(T a, T b);
 
+    /// <summary>a where a &gt; b, else b; so b where either is NaN, and for zeros of any signs. One instruction on x86.</summary>
+    static abstract T Larger(T a, T b);
+
+    /// <summary>a · 2^n for a lane of whole numbers n in [-252, 254], rounded once; anything where a is NaN stays NaN.</summary>
+    static abstract T TimesPowerOfTwo(T a, T n);
+
     static abstract T LessThan(T a, T b);
 
     static abstract T Equal(T a, T b);
@@ -85,9 +91,18 @@ internal unsafe interface ILanes<T>
     /// <summary>All ones in the lanes below <paramref name="count"/>.</summary>
     static abstract T FirstLanes(int count);
 
+    /// <summary>Lane 0.</summary>
+    static abstract float First(T a);
+
     /// <summary>The sum along the fixed tree: lane i joins lane i+8, then i+4, i+2, i+1.</summary>
     static abstract float Sum(T a);
 
     /// <summary>The IEEE maximum of all lanes along the same tree.</summary>
     static abstract float MaxOf(T a);
+
+    /// <summary><see cref="Sum"/> in all lanes.</summary>
+    static abstract T SumInAll(T a);
+
+    /// <summary>The largest lane in all lanes. No lane may be NaN; which of two zeros it gives is open.</summary>
+    static abstract T LargestInAll(T a);
 }

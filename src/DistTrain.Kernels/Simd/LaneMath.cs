@@ -15,8 +15,8 @@ internal static class LaneMath
     private const int SignBit = unchecked((int)0x80000000);
 
     /// <summary>
-    /// e^x. n = round(x/ln 2), r = x - n ln 2, e^r = 1 + r + r² q(r), times 2^n in two halves, so that results below
-    /// the normal range are rounded once.
+    /// e^x. n = round(x/ln 2), r = x - n ln 2, e^r = 1 + r + r² q(r), times 2^n, so that results below the
+    /// normal range are rounded once.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Exp<T>(T x)
@@ -24,9 +24,15 @@ internal static class LaneMath
     {
         // Beyond these the result is infinity or +0 anyway; a NaN passes both comparisons.
         T high = T.Broadcast(89f);
-        T low = T.Broadcast(-104f);
-        x = T.Select(T.LessThan(high, x), high, x);
-        x = T.Select(T.LessThan(x, low), low, x);
+        return ExpUpTo89(T.Select(T.LessThan(high, x), high, x));
+    }
+
+    /// <summary>The same bits as <see cref="Exp"/>, for x of at most 89 or NaN.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T ExpUpTo89<T>(T x)
+        where T : struct, ILanes<T>
+    {
+        x = T.Larger(T.Broadcast(-104f), x);
         T shifted = T.Fma(x, T.Broadcast(1.44269502f), T.Broadcast(Magic));
         T n = shifted - T.Broadcast(Magic);
         T r = T.Fma(n, T.Broadcast(-Ln2High), x);
@@ -38,9 +44,17 @@ internal static class LaneMath
         q = T.Fma(q, r, T.Broadcast(0.166666672f));
         q = T.Fma(q, r, T.Broadcast(0.5f));
         T p = T.Broadcast(1f) + T.Fma(q, r * r, r);
-        T exponent = T.SubtractBits(shifted, T.BroadcastBits(MagicBits));
+        return T.TimesPowerOfTwo(p, n);
+    }
+
+    /// <summary>a · 2^n for lanes without an instruction for it, in two halves, so that only the second one can round.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T TimesPowerOfTwo<T>(T a, T n)
+        where T : struct, ILanes<T>
+    {
+        T exponent = T.SubtractBits(n + T.Broadcast(Magic), T.BroadcastBits(MagicBits));
         T half = T.ShiftRightArithmetic(exponent, 1);
-        return p * PowerOfTwo(half) * PowerOfTwo(T.SubtractBits(exponent, half));
+        return a * PowerOfTwo(half) * PowerOfTwo(T.SubtractBits(exponent, half));
     }
 
     /// <summary>

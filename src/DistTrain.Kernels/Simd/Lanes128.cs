@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace DistTrain.Kernels;
 
@@ -117,6 +118,16 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         Vector128.Max(a._d, b._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 Larger(Lanes128 a, Lanes128 b) => new(
+        Larger(a._a, b._a),
+        Larger(a._b, b._b),
+        Larger(a._c, b._c),
+        Larger(a._d, b._d));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 TimesPowerOfTwo(Lanes128 a, Lanes128 n) => LaneMath.TimesPowerOfTwo(a, n);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 LessThan(Lanes128 a, Lanes128 b) => new(
         Vector128.LessThan(a._a, b._a),
         Vector128.LessThan(a._b, b._b),
@@ -183,7 +194,13 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
 
     public static Lanes128 FirstLanes(int count) => new(Mask(count), Mask(count - 4), Mask(count - 8), Mask(count - 12));
 
+    public static float First(Lanes128 a) => a._a.ToScalar();
+
     public static float Sum(Lanes128 a) => Sum((a._a + a._c) + (a._b + a._d));
+
+    public static Lanes128 SumInAll(Lanes128 a) => Broadcast(Sum(a));
+
+    public static Lanes128 LargestInAll(Lanes128 a) => Broadcast(MaxOf(a));
 
     public static float MaxOf(Lanes128 a) =>
         MaxOf(Vector128.Max(Vector128.Max(a._a, a._c), Vector128.Max(a._b, a._d)));
@@ -194,6 +211,10 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
     /// <summary>The last two levels of the tree for the maximum.</summary>
     public static float MaxOf(Vector128<float> four) =>
         MathF.Max(MathF.Max(four[0], four[2]), MathF.Max(four[1], four[3]));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> Larger(Vector128<float> a, Vector128<float> b) =>
+        Sse.IsSupported ? Sse.Max(a, b) : Vector128.ConditionalSelect(Vector128.GreaterThan(a, b), a, b);
 
     private static Vector128<float> Mask(int count) =>
         Vector128.LessThan(Vector128<int>.Indices, Vector128.Create(count)).AsSingle();

@@ -96,6 +96,12 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     public static Lanes256 Max(Lanes256 a, Lanes256 b) => new(Vector256.Max(a._a, b._a), Vector256.Max(a._b, b._b));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Larger(Lanes256 a, Lanes256 b) => new(Avx.Max(a._a, b._a), Avx.Max(a._b, b._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 TimesPowerOfTwo(Lanes256 a, Lanes256 n) => LaneMath.TimesPowerOfTwo(a, n);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 LessThan(Lanes256 a, Lanes256 b) => new(
         Vector256.LessThan(a._a, b._a),
         Vector256.LessThan(a._b, b._b));
@@ -145,11 +151,17 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 FirstLanes(int count) => new(Mask(count), Mask(count - 8));
 
+    public static float First(Lanes256 a) => a._a.ToScalar();
+
     public static float Sum(Lanes256 a)
     {
         Vector256<float> eight = a._a + a._b;
         return Lanes128.Sum(eight.GetLower() + eight.GetUpper());
     }
+
+    public static Lanes256 SumInAll(Lanes256 a) => Broadcast(Sum(a));
+
+    public static Lanes256 LargestInAll(Lanes256 a) => Broadcast(MaxOf(a));
 
     public static float MaxOf(Lanes256 a)
     {

@@ -96,6 +96,14 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
         return a;
     }
 
+    public static LanesScalar Larger(LanesScalar a, LanesScalar b)
+    {
+        for (int i = 0; i < 16; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+        return a;
+    }
+
+    public static LanesScalar TimesPowerOfTwo(LanesScalar a, LanesScalar n) => LaneMath.TimesPowerOfTwo(a, n);
+
     public static LanesScalar LessThan(LanesScalar a, LanesScalar b)
     {
         for (int i = 0; i < 16; i++) a[i] = Mask(a[i] < b[i]);
@@ -169,6 +177,8 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
         return r;
     }
 
+    public static float First(LanesScalar a) => a[0];
+
     public static float Sum(LanesScalar a)
     {
         for (int half = 8; half > 0; half /= 2)
@@ -176,6 +186,10 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
                 a[i] += a[i + half];
         return a[0];
     }
+
+    public static LanesScalar SumInAll(LanesScalar a) => Broadcast(Sum(a));
+
+    public static LanesScalar LargestInAll(LanesScalar a) => Broadcast(MaxOf(a));
 
     public static float MaxOf(LanesScalar a)
     {
