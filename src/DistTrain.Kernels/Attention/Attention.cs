@@ -11,7 +11,7 @@ namespace DistTrain.Kernels;
 /// not see excluded) go in blocks of 64, ascending. For a block: r_j = Σ_i k_ji·q_i, one chain of fused multiply-adds from
 /// +0 over i ascending, -∞ if j is excluded; m' = the larger of m and scale·max r_j (m is -∞ at first, n is m' or 0 while that
 /// is -∞); c = exp(m - n); p_j = exp(fma(r_j, scale, -n)); l = l·c and then + p_j, j ascending; o_i = o_i·c (o_i is +0 at
-/// first) and then fma(p_j, v_ji, o_i), j ascending. In the end o_i = o_i / l, and the logarithm kept is m + ln l. A query
+/// first) and then fma(p_j, v_ji, o_i), j ascending. In the end o_i = o_i·(1 / l), and the logarithm kept is m + ln l. A query
 /// without any key has o = 0 and the logarithm +∞.
 /// </para>
 /// <para>

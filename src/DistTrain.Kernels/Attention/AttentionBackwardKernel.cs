@@ -18,7 +18,7 @@ internal enum AttentionPart
 /// <summary>
 /// The backward pass: see <see cref="Attention"/>. Key blocks go by on the outside, tiles of queries within; so dk and
 /// dv of a block are finished with it, and dq grows from block to block. Keys lie along the lanes: a block's keys and
-/// values are transposed once.
+/// values are transposed once. As in the forward pass all products work on copies.
 /// </summary>
 internal unsafe struct AttentionBackwardKernel : IRangeKernel
 {
@@ -53,99 +53,123 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
-        Unsafe.SkipInit(out Head h);
-        h.Keys = Workspace.Get((2 * width * Block) + (2 * Tile * Block) + Shape.Queries + 16);
-        h.Values = h.Keys + (width * Block);
-        h.Weights = h.Values + (width * Block);
-        h.Gradients = h.Weights + (Tile * Block);
-        h.Products = h.Gradients + (Tile * Block);
+        nint stride = AttentionTiles.Stride(width);
+        nint queries = Part == AttentionPart.Queries ? PartTimes : Shape.Queries;
+        Unsafe.SkipInit(out Scratch s);
+        s.Stride = stride;
+        s.Keys = Workspace.Get((2 * width * Block) + (2 * Tile * Block) + (3 * Block * stride) + (queries * ((3 * stride) + 1)) + 16);
+        s.Values = s.Keys + (width * Block);
+        s.Weights = s.Values + (width * Block);
+        s.Gradients = s.Weights + (Tile * Block);
+        s.KeyRows = s.Gradients + (Tile * Block);
+        s.GradientK = s.KeyRows + (Block * stride);
+        s.GradientV = s.GradientK + (Block * stride);
+        s.Queries = s.GradientV + (Block * stride);
+        s.GradientO = s.Queries + (queries * stride);
+        s.GradientQ = s.GradientO + (queries * stride);
+        s.Products = s.GradientQ + (queries * stride);
         nint parts = Parts;
         for (nint item = begin; item < end; item++)
         {
             nint head = item / parts;
-            nint example = head / Shape.Heads;
-            h.Index = head % Shape.Heads;
-            h.Example = example;
-            h.Logarithms = Logarithms + (head * Shape.Queries);
             nint part = item % parts * PartTimes;
             nint firstQuery = Part == AttentionPart.Queries ? part : 0;
             nint lastQuery = Part == AttentionPart.Queries ? Math.Min(part + PartTimes, Shape.Queries) : Shape.Queries;
             nint firstKey = Part == AttentionPart.Keys ? part : 0;
             nint lastKey = Part == AttentionPart.Keys ? Math.Min(part + PartTimes, Shape.Keys) : Shape.Keys;
-            Prepare<T>(in h, firstQuery, lastQuery, firstKey, lastKey);
-            nint keys = Shape.KeysOf(example);
-            for (nint j = firstKey; j < Math.Min(lastKey, keys); j += Block) RunBlock<T>(in h, j, keys, firstQuery, lastQuery);
+            RunItem<T>(in s, head, firstQuery, lastQuery, firstKey, lastKey);
         }
     }
 
-    /// <summary>The inner products of output and gradient, and the gradients that begin at +0.</summary>
-    private readonly void Prepare<T>(in Head h, nint firstQuery, nint lastQuery, nint firstKey, nint lastKey)
+    private readonly void RunItem<T>(in Scratch s, nint head, nint firstQuery, nint lastQuery, nint firstKey, nint lastKey)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
-        float* o = O.At(h.Example, h.Index);
-        float* g = GradientO.At(h.Example, h.Index);
-        for (nint i = firstQuery; i < lastQuery; i++)
+        nint example = head / Shape.Heads;
+        nint index = head % Shape.Heads;
+        nint count = lastQuery - firstQuery;
+        float* logarithms = Logarithms + (head * Shape.Queries) + firstQuery;
+        float* q = Q.At(example, index) + (firstQuery * Q.Time);
+        float* o = O.At(example, index) + (firstQuery * O.Time);
+        float* g = GradientO.At(example, index) + (firstQuery * GradientO.Time);
+        AttentionTiles.Gather<T>(q, Q.Time, count, width, s.Queries, s.Stride);
+        AttentionTiles.Gather<T>(g, GradientO.Time, count, width, s.GradientO, s.Stride);
+        Multiply<T>(count, o, s.GradientO, s.Stride, s.Products);
+        if (Part != AttentionPart.Keys) AttentionTiles.Clear<T>(s.GradientQ, count * s.Stride);
+        nint keys = Shape.KeysOf(example);
+        for (nint j = firstKey; j < lastKey; j += Block)
         {
-            float* x = o + (i * O.Time);
-            float* y = g + (i * GradientO.Time);
-            T sum = T.Zero;
-            nint e = 0;
-            for (; e <= width - 16; e += 16) sum = T.Fma(T.Load(y + e), T.Load(x + e), sum);
-            int rest = (int)(width - e);
-            if (rest > 0) sum = T.Fma(T.LoadPartial(y + e, rest), T.LoadPartial(x + e, rest), sum);
-            h.Products[i] = T.Sum(sum);
+            nint block = Math.Min(Block, lastKey - j);
+            nint present = Math.Clamp(keys - j, 0, block);
+            if (Part != AttentionPart.Queries)
+            {
+                AttentionTiles.Clear<T>(s.GradientK, block * s.Stride);
+                AttentionTiles.Clear<T>(s.GradientV, block * s.Stride);
+            }
+            if (present > 0)
+            {
+                AttentionTiles.Gather<T>(K.At(example, index) + (j * K.Time), K.Time, present, width, s.KeyRows, s.Stride);
+                AttentionTiles.Transpose<T>(s.KeyRows, s.Stride, present, width, s.Keys, Block);
+                AttentionTiles.Transpose<T>(V.At(example, index) + (j * V.Time), V.Time, present, width, s.Values, Block);
+                RunBlock<T>(in s, j, keys, firstQuery, lastQuery, logarithms);
+            }
+            if (Part == AttentionPart.Queries) continue;
+            AttentionTiles.Scatter<T>(s.GradientK, s.Stride, block, width, GradientK.At(example, index) + (j * GradientK.Time), GradientK.Time);
+            AttentionTiles.Scatter<T>(s.GradientV, s.Stride, block, width, GradientV.At(example, index) + (j * GradientV.Time), GradientV.Time);
         }
         if (Part != AttentionPart.Keys)
-            AttentionTiles.Clear(GradientQ.At(h.Example, h.Index) + (firstQuery * GradientQ.Time), GradientQ.Time, lastQuery - firstQuery, width);
-        if (Part != AttentionPart.Queries)
-        {
-            AttentionTiles.Clear(GradientK.At(h.Example, h.Index) + (firstKey * GradientK.Time), GradientK.Time, lastKey - firstKey, width);
-            AttentionTiles.Clear(GradientV.At(h.Example, h.Index) + (firstKey * GradientV.Time), GradientV.Time, lastKey - firstKey, width);
-        }
+            AttentionTiles.Scatter<T>(s.GradientQ, s.Stride, count, width, GradientQ.At(example, index) + (firstQuery * GradientQ.Time), GradientQ.Time);
     }
 
-    private readonly void RunBlock<T>(in Head h, nint j, nint keys, nint firstQuery, nint lastQuery)
+    /// <summary>The inner products of output and gradient.</summary>
+    private readonly void Multiply<T>(nint count, float* o, float* g, nint stride, float* products)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
-        nint block = Math.Min(Block, keys - j);
-        float* k = K.At(h.Example, h.Index) + (j * K.Time);
-        float* v = V.At(h.Example, h.Index) + (j * V.Time);
-        AttentionTiles.Transpose<T>(k, K.Time, block, width, h.Keys, Block);
-        AttentionTiles.Transpose<T>(v, V.Time, block, width, h.Values, Block);
+        for (nint i = 0; i < count; i++, o += O.Time, g += stride)
+        {
+            T sum = T.Zero;
+            nint e = 0;
+            for (; e <= width - 16; e += 16) sum = T.Fma(T.Load(g + e), T.Load(o + e), sum);
+            int rest = (int)(width - e);
+            if (rest > 0) sum = T.Fma(T.Load(g + e), T.LoadPartial(o + e, rest), sum);
+            products[i] = T.Sum(sum);
+        }
+    }
+
+    private readonly void RunBlock<T>(in Scratch s, nint j, nint keys, nint firstQuery, nint lastQuery, float* logarithms)
+        where T : struct, ILanes<T>
+    {
         for (nint i = firstQuery; i < lastQuery;)
         {
             nint count = Math.Min(Shape.TileEnd(i), lastQuery) - i;
-            nint present = Math.Min(block, Shape.Limit(i, keys) - j);
-            if (present > 0) RunTile<T>(in h, i, count, j, present, k);
+            nint present = Math.Min(Block, Shape.Limit(i, keys) - j);
+            nint visible = Shape.Causal ? i + Shape.Offset - j + 1 : Block;
+            if (present > 0) RunTile<T>(in s, i - firstQuery, count, present, visible, logarithms + i - firstQuery);
             i += count;
         }
     }
 
-    private readonly void RunTile<T>(in Head h, nint i, nint count, nint j, nint present, float* k)
+    /// <summary>A tile of queries, from <paramref name="i"/> on in the scratch's terms, meets the block's first <paramref name="present"/> keys.</summary>
+    private readonly void RunTile<T>(in Scratch s, nint i, nint count, nint present, nint visible, float* logarithms)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
-        float* q = Q.At(h.Example, h.Index) + (i * Q.Time);
-        float* g = GradientO.At(h.Example, h.Index) + (i * GradientO.Time);
+        nint stride = s.Stride;
+        nint vectors = (width + 15) & ~15;
         nint lanes = (present + 15) & ~15;
-        AttentionTiles.Multiply<T>(count, lanes, width, q, Q.Time, 1, h.Keys, Block, add: false, h.Weights, Block);
-        AttentionTiles.Multiply<T>(count, lanes, width, g, GradientO.Time, 1, h.Values, Block, add: false, h.Gradients, Block);
-        nint visible = Shape.Causal ? i + Shape.Offset - j + 1 : nint.MaxValue / 2;
-        Weigh<T>(count, lanes, h.Weights, h.Gradients, h.Logarithms + i, h.Products + i, visible);
+        float* q = s.Queries + (i * stride);
+        float* g = s.GradientO + (i * stride);
+        AttentionTiles.Multiply<T>(count, lanes, width, q, stride, 1, s.Keys, Block, add: false, s.Weights, Block);
+        AttentionTiles.Multiply<T>(count, lanes, width, g, stride, 1, s.Values, Block, add: false, s.Gradients, Block);
+        Weigh<T>(count, lanes, s.Weights, s.Gradients, logarithms, s.Products + i, visible);
         if (Part != AttentionPart.Queries)
         {
-            float* dk = GradientK.At(h.Example, h.Index) + (j * GradientK.Time);
-            float* dv = GradientV.At(h.Example, h.Index) + (j * GradientV.Time);
-            AttentionTiles.Multiply<T>(present, width, count, h.Weights, 1, Block, g, GradientO.Time, add: true, dv, GradientV.Time);
-            AttentionTiles.Multiply<T>(present, width, count, h.Gradients, 1, Block, q, Q.Time, add: true, dk, GradientK.Time);
+            AttentionTiles.Multiply<T>(present, vectors, count, s.Weights, 1, Block, g, stride, add: true, s.GradientV, stride);
+            AttentionTiles.Multiply<T>(present, vectors, count, s.Gradients, 1, Block, q, stride, add: true, s.GradientK, stride);
         }
         if (Part != AttentionPart.Keys)
-        {
-            float* dq = GradientQ.At(h.Example, h.Index) + (i * GradientQ.Time);
-            AttentionTiles.Multiply<T>(count, width, present, h.Gradients, Block, 1, k, K.Time, add: true, dq, GradientQ.Time);
-        }
+            AttentionTiles.Multiply<T>(count, vectors, present, s.Gradients, Block, 1, s.KeyRows, stride, add: true, s.GradientQ + (i * stride), stride);
     }
 
     /// <summary>
@@ -164,42 +188,70 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
             float* p = weights + (r * Block);
             float* g = gradients + (r * Block);
             nint seen = visible + r;
+            if (lanes == Block && seen >= Block)
+            {
+                T p0 = T.Fma(T.Load(p), scale, shift);
+                T p1 = T.Fma(T.Load(p + 16), scale, shift);
+                T p2 = T.Fma(T.Load(p + 32), scale, shift);
+                T p3 = T.Fma(T.Load(p + 48), scale, shift);
+                LaneMath.ExpUpTo89(ref p0, ref p1, ref p2, ref p3);
+                T.Store(p, p0);
+                T.Store(p + 16, p1);
+                T.Store(p + 32, p2);
+                T.Store(p + 48, p3);
+                T.Store(g, p0 * (T.Load(g) - product) * scale);
+                T.Store(g + 16, p1 * (T.Load(g + 16) - product) * scale);
+                T.Store(g + 32, p2 * (T.Load(g + 32) - product) * scale);
+                T.Store(g + 48, p3 * (T.Load(g + 48) - product) * scale);
+                continue;
+            }
             for (nint c = 0; c < lanes; c += 16)
             {
+                T mask = T.FirstLanes((int)(seen - c));
                 T weight = LaneMath.ExpUpTo89(T.Fma(T.Load(p + c), scale, shift));
                 T gradient = weight * (T.Load(g + c) - product) * scale;
-                if (seen < c + 16)
-                {
-                    T mask = T.FirstLanes((int)(seen - c));
-                    weight = T.And(weight, mask);
-                    gradient = T.And(gradient, mask);
-                }
-                T.Store(p + c, weight);
-                T.Store(g + c, gradient);
+                T.Store(p + c, T.And(weight, mask));
+                T.Store(g + c, T.And(gradient, mask));
             }
         }
     }
 
-    /// <summary>The head that is being worked on, and room for a key block of it.</summary>
-    private struct Head
+    private struct Scratch
     {
-        public nint Example;
-        public nint Index;
-        public float* Logarithms;
+        /// <summary>Floats from row to row of what follows, but where it says otherwise.</summary>
+        public nint Stride;
 
-        /// <summary>(width, 64): the block's keys and values, transposed.</summary>
+        /// <summary>(width, 64): the block's keys and values, transposed, without gaps.</summary>
         public float* Keys;
 
         /// <inheritdoc cref="Keys"/>
         public float* Values;
 
-        /// <summary>(32, 64): a tile's weights, and the gradients of its weights, then of its scores.</summary>
+        /// <summary>(32, 64): a tile's weights, and the gradients of its weights, then of its scores, without gaps.</summary>
         public float* Weights;
 
         /// <inheritdoc cref="Weights"/>
         public float* Gradients;
 
-        /// <summary>(queries): dO·o.</summary>
+        /// <summary>(64): the block's keys.</summary>
+        public float* KeyRows;
+
+        /// <summary>(64): the gradients of the block's keys and values.</summary>
+        public float* GradientK;
+
+        /// <inheritdoc cref="GradientK"/>
+        public float* GradientV;
+
+        /// <summary>(queries): of the item's queries.</summary>
+        public float* Queries;
+
+        /// <inheritdoc cref="Queries"/>
+        public float* GradientO;
+
+        /// <inheritdoc cref="Queries"/>
+        public float* GradientQ;
+
+        /// <summary>(queries): dO·o of each, one float.</summary>
         public float* Products;
     }
 }

@@ -61,9 +61,43 @@ internal static unsafe class AttentionTiles
         }
     }
 
-    /// <summary>Sets <paramref name="rows"/> rows to +0.</summary>
-    public static void Clear(float* x, nint stride, nint rows, nint width)
+    /// <summary>The floats from one row to the next of a copy: whole vectors, and not so that many rows share a cache set.</summary>
+    public static nint Stride(nint width)
     {
-        for (nint r = 0; r < rows; r++) new Span<float>(x + (r * stride), (int)width).Clear();
+        nint stride = (width + 15) & ~15;
+        return stride % 512 == 0 ? stride + 16 : stride;
+    }
+
+    /// <summary>Copies rows to where they lie close together, padded with +0 to whole vectors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Gather<T>(float* source, nint stride, nint rows, nint width, float* target, nint targetStride)
+        where T : struct, ILanes<T>
+    {
+        for (nint r = 0; r < rows; r++, source += stride, target += targetStride)
+        {
+            nint e = 0;
+            for (; e <= width - 16; e += 16) T.Store(target + e, T.Load(source + e));
+            if (e < width) T.Store(target + e, T.LoadPartial(source + e, (int)(width - e)));
+        }
+    }
+
+    /// <summary>The way back: each row of the target is that of the source.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Scatter<T>(float* source, nint sourceStride, nint rows, nint width, float* target, nint stride)
+        where T : struct, ILanes<T>
+    {
+        for (nint r = 0; r < rows; r++, source += sourceStride, target += stride)
+        {
+            nint e = 0;
+            for (; e <= width - 16; e += 16) T.Store(target + e, T.Load(source + e));
+            if (e < width) T.StorePartial(target + e, T.Load(source + e), (int)(width - e));
+        }
+    }
+
+    /// <summary>Sets <paramref name="length"/> floats, a multiple of 16, to +0.</summary>
+    public static void Clear<T>(float* x, nint length)
+        where T : struct, ILanes<T>
+    {
+        for (nint i = 0; i < length; i += 16) T.Store(x + i, T.Zero);
     }
 }

@@ -44,6 +44,22 @@ internal static unsafe class SoftmaxRow
     {
         T sum = T.Zero;
         nint i = 0;
+        for (; i <= length - 64; i += 64)
+        {
+            T v0 = T.Load(x + i) - max;
+            T v1 = T.Load(x + i + 16) - max;
+            T v2 = T.Load(x + i + 32) - max;
+            T v3 = T.Load(x + i + 48) - max;
+            LaneMath.ExpUpTo89(ref v0, ref v1, ref v2, ref v3);
+            if (e != null)
+            {
+                T.Store(e + i, v0);
+                T.Store(e + i + 16, v1);
+                T.Store(e + i + 32, v2);
+                T.Store(e + i + 48, v3);
+            }
+            sum = sum + v0 + v1 + v2 + v3;
+        }
         if (e != null)
         {
             for (; i <= length - 16; i += 16)

@@ -40,7 +40,7 @@ internal static unsafe class ReferenceAttention
                 m = max;
             }
             bool empty = m == float.NegativeInfinity;
-            for (int e = 0; e < s.Width; e++) output[e] /= empty ? 1 : l;
+            for (int e = 0; e < s.Width; e++) output[e] *= 1 / (empty ? 1 : l);
             logarithms[item] = empty ? float.PositiveInfinity : m + ReferenceFunctions.Log(l);
         }
     }
