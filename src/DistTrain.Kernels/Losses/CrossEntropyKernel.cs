@@ -76,7 +76,8 @@ internal unsafe struct CrossEntropyKernel : IRangeKernel
         T.StorePartial(Gradient + (row * classes), (e / total) - T.And(here, T.Broadcast(1f)), classes);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    // By itself: inlined, its exponentials would be too much for the registers' allocation.
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private readonly void LongRow<T>(nint row, float* sum, float* height)
         where T : struct, ILanes<T>
     {

@@ -74,6 +74,7 @@ public static unsafe class Softmax
             }
         }
 
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         private readonly void ForwardRow<T>(float* x, float* y)
             where T : struct, ILanes<T>
         {
@@ -91,6 +92,7 @@ public static unsafe class Softmax
             if (rest > 0) T.StorePartial(y + i, T.LoadPartial(x + i, rest) - max - logarithm, rest);
         }
 
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         private readonly void BackwardRow<T>(float* g, float* y, float* dx)
             where T : struct, ILanes<T>
         {

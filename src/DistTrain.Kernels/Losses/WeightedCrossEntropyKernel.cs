@@ -69,6 +69,7 @@ internal unsafe struct WeightedCrossEntropyKernel : IRangeKernel
         if (Gradient != null) Elementwise.Fill(Gradient + (row * Classes), Classes, 0);
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private readonly void LabelledRow<T>(nint row)
         where T : struct, ILanes<T>
     {
@@ -101,6 +102,7 @@ internal unsafe struct WeightedCrossEntropyKernel : IRangeKernel
         gradient[label] -= atLabel;
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private readonly void SoftRow<T>(nint row)
         where T : struct, ILanes<T>
     {
