@@ -10,5 +10,7 @@ public static class KernelCases
     [
         .. GemmCases.All,
         .. RecurrentCases.All,
+        .. LossCases.All,
+        .. AttentionCases.All,
     ];
 }
