@@ -9,5 +9,6 @@ public static class KernelCases
     public static IEnumerable<BenchCase> All =>
     [
         .. GemmCases.All,
+        .. ConvolutionCases.All,
     ];
 }
