@@ -13,6 +13,8 @@ namespace DistTrain.Kernels;
 /// </summary>
 internal static unsafe class ConvTile512
 {
+    private const int PrefetchDistance = 256;
+
     /// <summary>Computes one tile: as <see cref="ConvTileArguments"/> says.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run<TRows, TGroups, TColumns, TWalk>(ref ConvTileArguments t)
@@ -73,6 +75,7 @@ internal static unsafe class ConvTile512
                 nint k = t.Length;
                 for (; k >= 2; k -= 2)
                 {
+                    if (!TWalk.UnitRows) Ahead<TColumns>(b + PrefetchDistance);
                     Load<TColumns>(b, out Vector512<float> x0, out Vector512<float> x1);
                     Step<TColumns>(a, x0, x1, ref c0, ref d0);
                     if (TRows.Count > 1) Step<TColumns>(a + r1, x0, x1, ref c1, ref d1);
@@ -234,6 +237,18 @@ internal static unsafe class ConvTile512
         if (TRows.Count > 4 && TGroups.Count > 1) Store<TColumns>(to + (4 * s1), columns, c11, d11);
         if (TRows.Count > 5 && TGroups.Count > 1) Store<TColumns>(to + (5 * s1), columns, c12, d12);
         if (TRows.Count > 6 && TGroups.Count > 1) Store<TColumns>(to + (6 * s1), columns, c13, d13);
+    }
+
+    // Two steps of a strip that is larger than the L1 cache: the hardware alone brings it too late.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ahead<TColumns>(float* b)
+        where TColumns : struct, ITileColumns
+    {
+        Sse.Prefetch0(b);
+        Sse.Prefetch0(b + 16);
+        if (TColumns.Blocks == 1) return;
+        Sse.Prefetch0(b + 32);
+        Sse.Prefetch0(b + 48);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -11,7 +11,7 @@ namespace DistTrain.Kernels;
 internal unsafe struct ConvWeightKernel : IRangeKernel
 {
     // Pixels of a visit: a packed strip of dY then fits the L1 cache. With few tiles it is read in place instead.
-    private const int VisitPixels = 256;
+    private const int VisitPixels = 200;
     private const int VisitPixelsInPlace = 2048;
 
     // Floats of a visit's padded input.
@@ -101,6 +101,7 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
                 t.Step = (nint)p.Shape.StrideX * p.Shape.Channels;
                 t.StepB = layout.PackDY ? layout.Width : p.Shape.Outputs;
                 float* top = stack + (visits.Pending * ConvTileArguments.TileSize);
+                Prefetcher ahead = Ahead(in p, in visits, to - from);
                 for (nint tile = from; tile < to;)
                 {
                     nint stripEnd = Math.Min(to, ((tile / layout.RowTiles) + 1) * layout.RowTiles);
@@ -108,12 +109,29 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
                     if (layout.PackDY) PackDY<T>(in p, in visits, column, t.Columns, layout.Width, strip);
                     t.B = layout.PackDY ? strip : p.DY + column;
                     float* source = (p.InPlace ? p.X : padded) + (group * p.Shape.GroupChannels);
-                    layout.RunTiles<T>(ref t, source, tile % layout.RowTiles, stripEnd - tile, top + ((tile - from) * tileFloats), tileFloats);
+                    layout.RunTiles<T>(ref t, source, tile % layout.RowTiles, stripEnd - tile, top + ((tile - from) * tileFloats), tileFloats, ref ahead);
                     tile = stripEnd;
                 }
             }
             for (nint tile = from; tile < to; tile++) layout.Scatter(in p, tile, stack + ((tile - from) * tileFloats));
         }
+    }
+
+    /// <summary>What the next visit reads, if its examples follow this one's, to be spread over the tiles.</summary>
+    private static Prefetcher Ahead(in ConvWeightProblem p, in ConvVisits visits, nint tiles)
+    {
+        if (visits.BandCount == 0) return default;
+        ref readonly ConvolutionShape s = ref p.Shape;
+        ConvBand band = visits.Bands[visits.BandCount - 1];
+        nint row = band.Row + band.Rows;
+        nint y = (nint)s.OutputWidth * s.Outputs;
+        nint x = (nint)s.Width * s.Channels;
+        return new Prefetcher(
+            p.DY + (((band.Example * (nint)s.OutputHeight) + row) * y),
+            visits.BandCount * p.BandRows * y,
+            p.X + (band.Example * s.InputLength) + (Math.Min((row * s.StrideY) + s.PadTop, s.Height) * x),
+            Math.Min((nint)visits.BandCount * p.BandRows * s.StrideY, (nint)visits.BandCount * s.Height) * x,
+            tiles);
     }
 
     private static void CopyBands(in ConvWeightProblem p, in ConvVisits visits, float* padded, nint bandFloats)

@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace DistTrain.Kernels;
 
 /// <summary>
@@ -68,7 +70,7 @@ internal unsafe struct ConvWeightLayout
     }
 
     /// <summary>Runs <paramref name="count"/> tiles of a strip from tile <paramref name="tile"/> on.</summary>
-    public readonly void RunTiles<T>(ref ConvTileArguments t, float* source, nint tile, nint count, float* stack, nint tileFloats)
+    public readonly void RunTiles<T>(ref ConvTileArguments t, float* source, nint tile, nint count, float* stack, nint tileFloats, ref Prefetcher ahead)
         where T : struct, ILanes<T>
     {
         int groups = 0;
@@ -86,6 +88,8 @@ internal unsafe struct ConvWeightLayout
             if (groups > 1) t.A1 = source + Offset(first + 1);
             if (groups > 2) t.A2 = source + Offset(first + 2);
             t.Stack = stack;
+            ahead.Tile();
+            if (count > 1) Prefetch(stack + tileFloats);
             kernel(ref t);
         }
     }
@@ -108,6 +112,13 @@ internal unsafe struct ConvWeightLayout
                 for (int j = 0; j < columns; j++, to += (nint)_channels * _taps) *to = from[j];
             }
         }
+    }
+
+    // The next tile's sums come from the L2 cache: while this tile is computed there is time for that.
+    private static void Prefetch(float* tile)
+    {
+        if (!Sse.IsSupported) return;
+        for (int i = 0; i < ConvTileArguments.TileSize; i += 16) Sse.Prefetch0(tile + i);
     }
 
     private readonly int Start(int group) => Math.Min(group % _groupsPerRun * _groupRows, _runLength - _groupRows);

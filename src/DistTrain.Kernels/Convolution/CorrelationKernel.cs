@@ -108,8 +108,24 @@ internal unsafe struct CorrelationKernel : IRangeKernel
                 }
             }
             float* target = p.Target + (((((nint)first * p.TargetHeight) + (row * p.Y.Spread)) * p.TargetWidth) * p.TargetChannels);
-            Tiles<T>(in p, list, phases, padded, target, bias > 0 ? paddedBias : null, count, row);
+            nint tiles = 0;
+            for (int f = 0; f < phases; f++) tiles += list[f].Tiles<T>(count, row, p.UnitRows);
+            tiles *= p.Groups * ((p.GroupTarget + (16 * T.TileBlocks) - 1) / (16 * T.TileBlocks));
+            Prefetcher ahead = unit + 1 < end ? Ahead(in p, unit + 1, tiles) : default;
+            Tiles<T>(in p, list, phases, padded, target, bias > 0 ? paddedBias : null, count, row, ref ahead);
         }
+    }
+
+    /// <summary>What a unit reads, to be spread over the tiles of the one before.</summary>
+    private static Prefetcher Ahead(in CorrelationProblem p, nint unit, nint tiles)
+    {
+        int first = (int)(unit / p.Bands) * p.UnitImages;
+        int row = (int)(unit % p.Bands) * p.UnitRows;
+        nint pitch = (nint)p.SourceWidth * p.SourceChannels;
+        int from = Math.Clamp((row * p.Y.Step) + p.Y.Low, 0, p.SourceHeight);
+        int to = Math.Clamp((row * p.Y.Step) + p.Y.Low + p.Y.Reach(p.UnitRows), from, p.SourceHeight);
+        nint length = p.UnitImages > 1 ? Math.Min(p.UnitImages, p.Examples - first) * p.SourceHeight * pitch : (to - from) * pitch;
+        return new Prefetcher(p.Source + (((first * (nint)p.SourceHeight) + from) * pitch), length, null, 0, Math.Max(tiles, 1));
     }
 
     private static void PadBias(in CorrelationProblem p, float* padded)
@@ -121,7 +137,7 @@ internal unsafe struct CorrelationKernel : IRangeKernel
     }
 
     private static void Tiles<T>(
-        in CorrelationProblem p, CorrelationPhase* phases, int phaseCount, float* padded, float* target, float* bias, int images, int row)
+        in CorrelationProblem p, CorrelationPhase* phases, int phaseCount, float* padded, float* target, float* bias, int images, int row, ref Prefetcher ahead)
         where T : struct, ILanes<T>
     {
         int width = 16 * T.TileBlocks;
@@ -148,7 +164,10 @@ internal unsafe struct CorrelationKernel : IRangeKernel
                 t.Bias = bias == null || !fused ? null : bias + (group * ConvPacking.PaddedColumns(real)) + j;
                 TileFinish finish = fused ? default : new TileFinish(1, 0, p.Epilogue.Bias, p.Epilogue.Activation);
                 for (int f = 0; f < phaseCount; f++)
-                    phases[f].Run<T>(ref t, padded + (group * p.GroupSource), target + column, images, row, p.UnitRows, column, finish, fused, stripWidth);
+                {
+                    phases[f].Run<T>(
+                        ref t, padded + (group * p.GroupSource), target + column, images, row, p.UnitRows, column, finish, fused, stripWidth, ref ahead);
+                }
             }
         }
     }

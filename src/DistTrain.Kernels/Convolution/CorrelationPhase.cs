@@ -85,10 +85,20 @@ internal unsafe struct CorrelationPhase
         };
     }
 
+    /// <summary>How many tiles one strip of a unit has.</summary>
+    public readonly nint Tiles<T>(int images, int row, int unitRows)
+        where T : struct, ILanes<T>
+    {
+        nint groups = (nint)images * Math.Max(0, Math.Min(unitRows, _targetRows - row)) * _perRow;
+        int together = ConvTileDispatch.Groups<T>();
+        return (groups + together - 1) / together;
+    }
+
     /// <summary>Runs the tiles of one unit and one strip.</summary>
     [SkipLocalsInit]
     public readonly void Run<T>(
-        ref ConvTileArguments t, float* padded, float* target, int images, int row, int unitRows, int column, TileFinish finish, bool fused, int stripWidth)
+        ref ConvTileArguments t, float* padded, float* target, int images, int row, int unitRows, int column, TileFinish finish, bool fused, int stripWidth,
+        ref Prefetcher ahead)
         where T : struct, ILanes<T>
     {
         int lines = Math.Min(unitRows, _targetRows - row);
@@ -115,6 +125,7 @@ internal unsafe struct CorrelationPhase
                 together = 1;
                 kernel = ConvTileDispatch.Select<T, StridedRowWalk>(_groupRows, 1, t.Columns);
             }
+            ahead.Tile();
             t.A0 = padded + group[0].Source;
             if (together > 1) t.A1 = padded + group[1].Source;
             if (fused)
