@@ -12,5 +12,6 @@ public static class KernelCases
         .. RecurrentCases.All,
         .. LossCases.All,
         .. AttentionCases.All,
+        .. ConvolutionCases.All,
     ];
 }
