@@ -68,7 +68,7 @@ public sealed class CommandLineTests : IDisposable
     public async Task Bench_Json_HoldsOurFigureAndThePeers()
     {
         string file = Path.Combine(_directory, "bench.json");
-        Assert.Equal(0, await RunAsync($"bench kernels gemm_32x32x32_nn --seconds 0.01 --no-pytorch --core -1 --json {file}"));
+        Assert.Equal(0, await RunAsync($"bench kernels gemm_32x32x32_nn --seconds 0.01 --no-pytorch --no-pin --json {file}"));
         JsonElement result = JsonDocument.Parse(File.ReadAllText(file)).RootElement.GetProperty("results").EnumerateArray().Single(r => r.GetProperty("peer").GetString() == "fma_peak");
         Assert.Equal("gemm_32x32x32_nn", result.GetProperty("name").GetString());
         Assert.Equal("GFLOP/s", result.GetProperty("unit").GetString());
