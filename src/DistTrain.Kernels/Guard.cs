@@ -32,6 +32,12 @@ internal static unsafe class Guard
         if (a < b + lengthB && b < a + lengthA && lengthA > 0 && lengthB > 0) ThrowOverlap();
     }
 
+    /// <summary>Two blocks, of so many bytes, lie apart.</summary>
+    public static void BytesApart(void* a, nint bytesA, void* b, nint bytesB)
+    {
+        if (a < (byte*)b + bytesB && b < (byte*)a + bytesA && bytesA > 0 && bytesB > 0) ThrowOverlap();
+    }
+
     [DoesNotReturn]
     public static void ThrowLabel(nint row, int label, int classes) =>
         throw new ArgumentOutOfRangeException(nameof(label), label, $"Row {row} has label {label}; there are {classes} classes, counted from 0.");
