@@ -116,7 +116,7 @@ public static unsafe class SegmentedGemm
     }
 
     /// <summary>Gives the number of rows that the ranges reach.</summary>
-    private static nint CheckLeaves(ReadOnlySpan<KRange> ranges, ReadOnlySpan<int> leafStarts)
+    internal static nint CheckLeaves(ReadOnlySpan<KRange> ranges, ReadOnlySpan<int> leafStarts)
     {
         if (leafStarts.Length < 2) Guard.ThrowSegments("There must be at least one leaf.", nameof(leafStarts));
         if (leafStarts.Length - 1 > MaxLeaves) Guard.ThrowSegments($"There are more than {MaxLeaves} leaves.", nameof(leafStarts));
