@@ -10,5 +10,8 @@ public static class KernelCases
     [
         .. GemmCases.All,
         .. RecurrentCases.All,
+        .. LossCases.All,
+        .. AttentionCases.All,
+        .. ConvolutionCases.All,
     ];
 }

@@ -15,7 +15,7 @@ public unsafe class SegmentedGemmTests
     [MemberData(nameof(Cases))]
     public void WeightGradient_LeavesAndTree_EqualsReference(int outputs, int inputs, string leaves)
     {
-        var (ranges, starts, rows) = Parse(leaves);
+        var (ranges, starts, rows) = TestData.Leaves(leaves);
         int strideY = outputs + 2, strideX = inputs + 1, strideW = inputs + 5;
         using var y = Memory(rows, outputs, strideY, 1);
         using var x = Memory(rows, inputs, strideX, 2);
@@ -23,6 +23,8 @@ public unsafe class SegmentedGemmTests
         float[] expected = w.Span.ToArray();
         fixed (float* e = expected)
             ReferenceGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, e, strideW);
+        float[] expectedBias = new float[outputs];
+        fixed (float* e = expectedBias) ReferenceGemm.ColumnSum(y.Pointer, strideY, outputs, ranges, starts, e);
         for (int threads = 1; threads <= 4; threads++)
         {
             using var pool = new KernelPool(threads);
@@ -32,6 +34,10 @@ public unsafe class SegmentedGemmTests
                 for (int r = 0; r < outputs; r++) new Span<float>(w.Pointer + (r * strideW), inputs).Fill(99);
                 SegmentedGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, w.Pointer, strideW, pool);
                 TestData.AssertSameBits(expected, w.Span, $"{leaves} at {level} on {threads} threads");
+                using var b = new BoundedMemory(outputs);
+                SegmentedGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, w.Pointer, strideW, pool, b.Pointer);
+                TestData.AssertSameBits(expected, w.Span, $"{leaves} at {level} on {threads} threads, with a bias");
+                TestData.AssertSameBits(expectedBias, b.Span, $"the bias, {leaves} at {level} on {threads} threads");
             }
         }
     }
@@ -41,7 +47,7 @@ public unsafe class SegmentedGemmTests
     public void ColumnSum_LeavesAndTree_EqualsReference(int outputs, int inputs, string leaves)
     {
         _ = inputs;
-        var (ranges, starts, rows) = Parse(leaves);
+        var (ranges, starts, rows) = TestData.Leaves(leaves);
         using var y = Memory(rows, outputs, outputs + 2, 1);
         using var b = new BoundedMemory(outputs);
         float[] expected = new float[outputs];
@@ -86,24 +92,6 @@ public unsafe class SegmentedGemmTests
         Assert.Throws<ArgumentException>(() => SegmentedGemm.WeightGradient(p, 2, p + 8, 2, 2, 2, ranges, [0, 1], p + 16, 2));
         Assert.Throws<ArgumentException>(() => SegmentedGemm.WeightGradient(p, 2, p + 8, 2, 2, 2, ranges, [0, 2], p + 16, 2));
         Assert.Throws<ArgumentException>(() => SegmentedGemm.WeightGradient(p, 2, p + 8, 2, 2, 2, ranges, [0], p + 16, 2));
-    }
-
-    /// <summary>"2+1 3": two leaves, the first of two ranges, all apart from each other by a row.</summary>
-    private static (KRange[] Ranges, int[] Starts, int Rows) Parse(string leaves)
-    {
-        var ranges = new List<KRange>();
-        var starts = new List<int> { 0 };
-        int row = 0;
-        foreach (string leaf in leaves.Split(' '))
-        {
-            foreach (string count in leaf.Split('+'))
-            {
-                ranges.Add(new KRange(row, int.Parse(count, null)));
-                row += int.Parse(count, null) + (leaves.Contains('+') ? 1 : 0);
-            }
-            starts.Add(ranges.Count);
-        }
-        return ([.. ranges], [.. starts], Math.Max(row, 1));
     }
 
     private static BoundedMemory Memory(int rows, int columns, int stride, int seed)

@@ -1,14 +1,36 @@
 namespace DistTrain.Kernels;
 
+/// <summary>How a cross-entropy weighs its targets; default for one-hot labels that all weigh 1.</summary>
+public unsafe struct CrossEntropyOptions
+{
+    /// <summary>ε in [0, 1]: this share of the target is spread evenly over all classes.</summary>
+    public float LabelSmoothing { get; set; }
+
+    /// <summary>(classes): the weight of each class; null for 1.</summary>
+    public float* ClassWeights { get; set; }
+
+    /// <summary>Rows with this label count for nothing: no loss, no gradient, no weight. It need not be a class.</summary>
+    public int? IgnoredLabel { get; set; }
+}
+
 /// <summary>
-/// Softmax and its cross-entropy, row by row. Of a row x of c values: m = max x; e_i = exp(x_i - m); s = Σ e_i in 16
-/// lanes and the fixed tree (<see cref="Reductions"/>); p_i = e_i / s; loss = ln s - (x_label - m).
+/// Softmax cross-entropy, row by row. Of a row x of c values: m = max x; e_i = exp(x_i - m); s = Σ e_i in 16 lanes and
+/// the fixed tree (<see cref="Reductions"/>); p_i = e_i / s; loss = ln s - (x_label - m); gradient = p - onehot(label).
 /// Rows are independent: any part of a batch gives the same bits.
 /// </summary>
+/// <remarks>
+/// With options or soft labels the target is a vector q, a class weight times a probability, and loss = Σ q_i (ln s - (x_i - m)),
+/// gradient = (Σ q) p - q. In detail, with w the class weights and ε the smoothing:
+/// <list type="bullet">
+/// <item>Labels: a = (1 - ε)·w_label, b = ε / c, W = Σ w_i and D = Σ fma(w_i, x_i - m) in 16 lanes (c and Σ x_i - m where
+/// there are no weights); loss = a·(ln s - (x_label - m)) + b·(W·ln s - D), its second half only where ε is not 0;
+/// Q = fma(b, W, a); gradient_i = fma(Q, p_i, -b·w_i), and then - a at the label.</item>
+/// <item>Soft labels: q_i = t_i, or fma(1 - ε, t_i, ε / c) where ε is not 0, times w_i where there are weights; Q = Σ q_i and
+/// D = Σ fma(q_i, x_i - m) over the classes with q_i ≠ 0, in 16 lanes; loss = fma(Q, ln s, -D); gradient_i = fma(Q, p_i, -q_i).</item>
+/// </list>
+/// </remarks>
 public static unsafe class SoftmaxCrossEntropy
 {
-    private const int GrainElements = 8 * 1024;
-
     /// <summary>Loss and gradient of every row, as sums: nothing is divided by the number of rows.</summary>
     /// <param name="logits">(rows, classes), row-major.</param>
     /// <param name="labels">(rows): the true class of each row.</param>
@@ -22,119 +44,102 @@ public static unsafe class SoftmaxCrossEntropy
     public static void Run(
         float* logits, int* labels, nint rows, nint classes, float* losses, float* dLogits, byte* correct, KernelPool? pool = null)
     {
-        Check(logits, rows, classes);
+        Check(logits, rows, classes, losses, dLogits);
         Guard.NotNull(labels, rows, nameof(labels));
-        Guard.NotNull(losses, rows, nameof(losses));
-        if (dLogits != null) Guard.SameOrApart(dLogits, logits, rows * classes);
-        for (nint row = 0; row < rows; row++)
-        {
-            if ((uint)labels[row] >= (ulong)classes) Guard.ThrowLabel(row, labels[row], (int)classes);
-        }
-        var kernel = new Kernel
+        CheckLabels(labels, rows, classes, ignored: null);
+        var kernel = new CrossEntropyKernel
         {
             Logits = logits,
             Labels = labels,
             Classes = classes,
             Losses = losses,
-            Output = dLogits,
+            Gradient = dLogits,
             Correct = correct,
         };
-        RangeRunner.Run(kernel, rows, 1, Grain(classes), pool);
+        RangeRunner.Run(kernel, rows, CrossEntropyKernel.Group, Softmax.Grain(classes), pool);
     }
 
-    /// <summary>p = softmax of every row of x, both (rows, classes); p may be x.</summary>
-    public static void Probabilities(float* x, nint rows, nint classes, float* p, KernelPool? pool = null)
+    /// <summary>The same with options: label smoothing, class weights, an ignored label.</summary>
+    /// <param name="logits">(rows, classes), row-major.</param>
+    /// <param name="labels">(rows): the true class of each row, or the ignored label.</param>
+    /// <param name="rows">How many examples.</param>
+    /// <param name="classes">How many classes, at least 1.</param>
+    /// <param name="options">How targets are weighed.</param>
+    /// <param name="losses">(rows): receives each row's loss; +0 for an ignored one.</param>
+    /// <param name="weights">(rows): receives what each row adds to the weight that the loss is divided by in the end:
+    /// its class weight, 0 for an ignored row; may be null.</param>
+    /// <param name="dLogits">(rows, classes): receives the gradient; may be the logits; null for a forward pass alone.</param>
+    /// <param name="correct">(rows): receives 1 where the first of the largest logits is the label, else 0; may be null.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A label is neither a class nor the ignored one, or the smoothing is outside [0, 1].</exception>
+    public static void Run(
+        float* logits,
+        int* labels,
+        nint rows,
+        nint classes,
+        in CrossEntropyOptions options,
+        float* losses,
+        float* weights,
+        float* dLogits,
+        byte* correct,
+        KernelPool? pool = null)
     {
-        Check(x, rows, classes);
-        Guard.NotNull(p, rows, nameof(p));
-        Guard.SameOrApart(p, x, rows * classes);
-        RangeRunner.Run(new Kernel { Logits = x, Classes = classes, Output = p }, rows, 1, Grain(classes), pool);
+        Check(logits, rows, classes, losses, dLogits);
+        Guard.NotNull(labels, rows, nameof(labels));
+        CheckLabels(labels, rows, classes, options.IgnoredLabel);
+        var kernel = WeightedCrossEntropyKernel.Create(logits, rows, classes, in options, losses, dLogits);
+        kernel.Labels = labels;
+        kernel.RowWeights = weights;
+        kernel.Correct = correct;
+        RangeRunner.Run(kernel, rows, 1, Softmax.Grain(classes), pool);
     }
 
-    private static nint Grain(nint classes) => 1 + (GrainElements / classes);
+    /// <summary>The same with a distribution over the classes as each row's target.</summary>
+    /// <param name="logits">(rows, classes), row-major.</param>
+    /// <param name="targets">(rows, classes): the probability of each class; apart from the gradient.</param>
+    /// <param name="rows">How many examples.</param>
+    /// <param name="classes">How many classes, at least 1.</param>
+    /// <param name="options">How targets are weighed; the ignored label has no meaning here.</param>
+    /// <param name="losses">(rows): receives each row's loss.</param>
+    /// <param name="dLogits">(rows, classes): receives the gradient; may be the logits; null for a forward pass alone.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The smoothing is outside [0, 1].</exception>
+    public static void RunSoft(
+        float* logits,
+        float* targets,
+        nint rows,
+        nint classes,
+        in CrossEntropyOptions options,
+        float* losses,
+        float* dLogits,
+        KernelPool? pool = null)
+    {
+        Check(logits, rows, classes, losses, dLogits);
+        Guard.NotNull(targets, rows, nameof(targets));
+        if (dLogits != null) Guard.Apart(dLogits, rows * classes, targets, rows * classes);
+        var kernel = WeightedCrossEntropyKernel.Create(logits, rows, classes, in options, losses, dLogits);
+        kernel.Targets = targets;
+        RangeRunner.Run(kernel, rows, 1, Softmax.Grain(classes), pool);
+    }
 
-    private static void Check(float* x, nint rows, nint classes)
+    /// <summary>p = softmax of every row of x, both (rows, classes); p may be x. The same as <see cref="Softmax.Forward"/>.</summary>
+    public static void Probabilities(float* x, nint rows, nint classes, float* p, KernelPool? pool = null) =>
+        Softmax.Forward(x, rows, classes, p, pool);
+
+    private static void Check(float* logits, nint rows, nint classes, float* losses, float* dLogits)
     {
         Guard.Length(rows, nameof(rows));
         Guard.Stride(classes, 1, nameof(classes));
-        Guard.NotNull(x, rows, nameof(x));
+        Guard.NotNull(logits, rows, nameof(logits));
+        Guard.NotNull(losses, rows, nameof(losses));
+        if (dLogits != null) Guard.SameOrApart(dLogits, logits, rows * classes);
     }
 
-    private struct Kernel : IRangeKernel
+    private static void CheckLabels(int* labels, nint rows, nint classes, int? ignored)
     {
-        public float* Logits;
-        public int* Labels;
-        public nint Classes;
-        public float* Losses;
-        public float* Output;
-        public byte* Correct;
-
-        public readonly void Run<T>(nint begin, nint end)
-            where T : struct, ILanes<T>
+        for (nint row = 0; row < rows; row++)
         {
-            for (nint row = begin; row < end; row++) Row<T>(row);
-        }
-
-        private readonly void Row<T>(nint row)
-            where T : struct, ILanes<T>
-        {
-            float* x = Logits + (row * Classes);
-            float* output = Output == null ? null : Output + (row * Classes);
-            float max = Reductions.Max<T>(x, Classes);
-            float atLabel = 0;
-            if (Labels != null)
-            {
-                int label = Labels[row];
-                atLabel = x[label];
-                // Before the output, which may be the logits themselves, is written.
-                if (Correct != null) Correct[row] = IsFirstMax(x, label, max) ? (byte)1 : (byte)0;
-            }
-            float sum = Exponentials<T>(x, output, Classes, max);
-            if (Labels != null) Losses[row] = Scalars.Log<T>(sum) - (atLabel - max);
-            if (output == null) return;
-            Normalise<T>(output, Classes, sum);
-            if (Labels != null) output[Labels[row]] -= 1f;
-        }
-
-        private static bool IsFirstMax(float* x, int label, float max)
-        {
-            if (x[label] != max) return false;
-            for (int i = 0; i < label; i++)
-                if (x[i] == max) return false;
-            return true;
-        }
-
-        /// <summary>e_i = exp(x_i - max), kept in <paramref name="e"/> unless that is null; gives their sum.</summary>
-        private static float Exponentials<T>(float* x, float* e, nint length, float max)
-            where T : struct, ILanes<T>
-        {
-            T shift = T.Broadcast(max);
-            T sum = T.Zero;
-            nint i = 0;
-            for (; i <= length - 16; i += 16)
-            {
-                T v = LaneMath.Exp(T.Load(x + i) - shift);
-                if (e != null) T.Store(e + i, v);
-                sum += v;
-            }
-            if (i < length)
-            {
-                int rest = (int)(length - i);
-                T v = T.And(LaneMath.Exp(T.LoadPartial(x + i, rest) - shift), T.FirstLanes(rest));
-                if (e != null) T.StorePartial(e + i, v, rest);
-                sum += v;
-            }
-            return T.Sum(sum);
-        }
-
-        private static void Normalise<T>(float* e, nint length, float sum)
-            where T : struct, ILanes<T>
-        {
-            T divisor = T.Broadcast(sum);
-            nint i = 0;
-            for (; i <= length - 16; i += 16) T.Store(e + i, T.Load(e + i) / divisor);
-            int rest = (int)(length - i);
-            if (rest > 0) T.StorePartial(e + i, T.LoadPartial(e + i, rest) / divisor, rest);
+            if ((uint)labels[row] >= (ulong)classes && labels[row] != ignored) Guard.ThrowLabel(row, labels[row], (int)classes);
         }
     }
 }

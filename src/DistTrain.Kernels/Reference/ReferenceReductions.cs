@@ -11,6 +11,15 @@ internal static class ReferenceReductions
         return Join(lanes);
     }
 
+    /// <summary>Σ fma(a_i, b_i).</summary>
+    public static float Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    {
+        Span<float> lanes = stackalloc float[16];
+        lanes.Clear();
+        for (int i = 0; i < a.Length; i++) lanes[i % 16] = MathF.FusedMultiplyAdd(a[i], b[i], lanes[i % 16]);
+        return Join(lanes);
+    }
+
     public static float Max(ReadOnlySpan<float> x)
     {
         float max = float.NegativeInfinity;

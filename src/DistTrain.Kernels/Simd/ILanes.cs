@@ -48,9 +48,18 @@ internal unsafe interface ILanes<T> : IArithmetic<T>
     /// <summary>All ones in the lanes below <paramref name="count"/>.</summary>
     static abstract T FirstLanes(int count);
 
+    /// <summary>Lane 0.</summary>
+    static abstract float First(T a);
+
     /// <summary>The sum along the fixed tree: lane i joins lane i+8, then i+4, i+2, i+1.</summary>
     static abstract float Sum(T a);
 
     /// <summary>The IEEE maximum of all lanes along the same tree.</summary>
     static abstract float MaxOf(T a);
+
+    /// <summary><see cref="Sum"/> in all lanes.</summary>
+    static abstract T SumInAll(T a);
+
+    /// <summary>The largest lane in all lanes. No lane may be NaN; which of two zeros it gives is open.</summary>
+    static abstract T LargestInAll(T a);
 }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace DistTrain.Kernels;
 
@@ -222,7 +223,13 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
 
     public static Lanes128 FirstLanes(int count) => new(Mask(count), Mask(count - 4), Mask(count - 8), Mask(count - 12));
 
+    public static float First(Lanes128 a) => a._a.ToScalar();
+
     public static float Sum(Lanes128 a) => Sum((a._a + a._c) + (a._b + a._d));
+
+    public static Lanes128 SumInAll(Lanes128 a) => Broadcast(Sum(a));
+
+    public static Lanes128 LargestInAll(Lanes128 a) => Broadcast(MaxOf(a));
 
     public static float MaxOf(Lanes128 a) =>
         MaxOf(Vector128.Max(Vector128.Max(a._a, a._c), Vector128.Max(a._b, a._d)));

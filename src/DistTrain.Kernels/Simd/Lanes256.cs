@@ -178,11 +178,17 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 FirstLanes(int count) => new(Mask(count), Mask(count - 8));
 
+    public static float First(Lanes256 a) => a._a.ToScalar();
+
     public static float Sum(Lanes256 a)
     {
         Vector256<float> eight = a._a + a._b;
         return Lanes128.Sum(eight.GetLower() + eight.GetUpper());
     }
+
+    public static Lanes256 SumInAll(Lanes256 a) => Broadcast(Sum(a));
+
+    public static Lanes256 LargestInAll(Lanes256 a) => Broadcast(MaxOf(a));
 
     public static float MaxOf(Lanes256 a)
     {

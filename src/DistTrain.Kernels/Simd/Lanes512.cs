@@ -138,11 +138,31 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 FirstLanes(int count) => new(Mask(count));
 
+    public static float First(Lanes512 a) => a._a.ToScalar();
+
     public static float Sum(Lanes512 a)
     {
         Vector256<float> eight = a._a.GetLower() + a._a.GetUpper();
         Vector128<float> four = eight.GetLower() + eight.GetUpper();
         return Lanes128.Sum(four);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 SumInAll(Lanes512 a)
+    {
+        Vector512<float> v = a._a + Avx512F.Shuffle4x128(a._a, a._a, 0x4E);
+        v += Avx512F.Shuffle4x128(v, v, 0xB1);
+        v += Avx512F.Permute4x32(v, 0x4E);
+        return new(v + Avx512F.Permute4x32(v, 0xB1));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 LargestInAll(Lanes512 a)
+    {
+        Vector512<float> v = Avx512F.Max(a._a, Avx512F.Shuffle4x128(a._a, a._a, 0x4E));
+        v = Avx512F.Max(v, Avx512F.Shuffle4x128(v, v, 0xB1));
+        v = Avx512F.Max(v, Avx512F.Permute4x32(v, 0x4E));
+        return new(Avx512F.Max(v, Avx512F.Permute4x32(v, 0xB1)));
     }
 
     public static float MaxOf(Lanes512 a)

@@ -203,6 +203,8 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
         return r;
     }
 
+    public static float First(LanesScalar a) => a[0];
+
     public static float Sum(LanesScalar a)
     {
         for (int half = 8; half > 0; half /= 2)
@@ -210,6 +212,10 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
                 a[i] += a[i + half];
         return a[0];
     }
+
+    public static LanesScalar SumInAll(LanesScalar a) => Broadcast(Sum(a));
+
+    public static LanesScalar LargestInAll(LanesScalar a) => Broadcast(MaxOf(a));
 
     public static float MaxOf(LanesScalar a)
     {

@@ -14,6 +14,8 @@ internal static unsafe class KernelDigest
         Products(hash);
         Losses(hash);
         Updates(hash);
+        RowsAndHeads.Add(values => Add(hash, values));
+        ConvolutionDigest.Append(values => Add(hash, values));
         var random = new KeyedRandom(7, 3);
         var x = new float[101];
         fixed (float* p = x)

@@ -46,6 +46,24 @@ internal static unsafe class TestData
         return x;
     }
 
+    /// <summary>"2+1 3": two leaves, the first of two ranges; where there is a +, all ranges are apart by a row.</summary>
+    public static (KRange[] Ranges, int[] Starts, int Rows) Leaves(string leaves)
+    {
+        var ranges = new List<KRange>();
+        var starts = new List<int> { 0 };
+        int row = 0;
+        foreach (string leaf in leaves.Split(' '))
+        {
+            foreach (string count in leaf.Split('+'))
+            {
+                ranges.Add(new KRange(row, int.Parse(count, null)));
+                row += int.Parse(count, null) + (leaves.Contains('+') ? 1 : 0);
+            }
+            starts.Add(ranges.Count);
+        }
+        return ([.. ranges], [.. starts], Math.Max(row, 1));
+    }
+
     /// <summary>Fails unless both have the same bits; any NaN equals any NaN.</summary>
     public static void AssertSameBits(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual, string what)
     {

@@ -1,0 +1,105 @@
+using System.Runtime.CompilerServices;
+
+namespace DistTrain.Kernels;
+
+/// <summary>The steps that attention's two passes share, all of them in memory of a few KiB.</summary>
+internal static unsafe class AttentionTiles
+{
+    /// <summary>C = A·B, or C += A·B, by the GEMM's register tiles; one of A's strides is 1.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Multiply<T>(
+        nint rows, nint columns, nint depth, float* a, nint rowA, nint stepA, float* b, nint stepB, bool add, float* c, nint strideC)
+        where T : struct, ILanes<T>
+    {
+        var block = new GemmBlock
+        {
+            A = a,
+            RowA = rowA,
+            StepA = stepA,
+            B = b,
+            StepB = stepB,
+            Rows = rows,
+            Columns = columns,
+            Depth = depth,
+            First = !add,
+            Last = false,
+            C = c,
+            StrideC = strideC,
+            Sums = c,
+            StrideSums = strideC,
+            Finish = new TileFinish { Alpha = 1 },
+            Scratch = null,
+        };
+        block.Run<T>();
+    }
+
+    /// <summary>panel(i, r) = source(r, i) for <paramref name="rows"/> rows of <paramref name="width"/>; the panel's rows have <paramref name="lanes"/> floats, a multiple of 16, padded with +0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Transpose<T>(float* source, nint stride, nint rows, nint width, float* panel, nint lanes)
+        where T : struct, ILanes<T>
+    {
+        for (nint r = 0; r < lanes; r += 16)
+        {
+            float* from = source + (r * stride);
+            float* to = panel + r;
+            nint i = 0;
+            nint present = Math.Clamp(rows - r, 0, 16);
+            if (present == 16)
+            {
+                for (; i <= width - 4; i += 4)
+                {
+                    T.LoadColumns(from + i, stride, 16, out T c0, out T c1, out T c2, out T c3);
+                    T.Store(to + (i * lanes), c0);
+                    T.Store(to + ((i + 1) * lanes), c1);
+                    T.Store(to + ((i + 2) * lanes), c2);
+                    T.Store(to + ((i + 3) * lanes), c3);
+                }
+            }
+            for (; i < width; i++)
+            {
+                for (nint l = 0; l < present; l++) to[(i * lanes) + l] = from[(l * stride) + i];
+                for (nint l = present; l < 16; l++) to[(i * lanes) + l] = 0;
+            }
+        }
+    }
+
+    /// <summary>The floats from one row to the next of a copy: whole vectors, and not so that many rows share a cache set.</summary>
+    public static nint Stride(nint width)
+    {
+        nint stride = (width + 15) & ~15;
+        return stride % 512 == 0 ? stride + 16 : stride;
+    }
+
+    /// <summary>Copies rows to where they lie close together, padded with +0 to whole vectors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Gather<T>(float* source, nint stride, nint rows, nint width, float* target, nint targetStride)
+        where T : struct, ILanes<T>
+    {
+        for (nint r = 0; r < rows; r++, source += stride, target += targetStride)
+        {
+            nint e = 0;
+            for (; e <= width - 16; e += 16) T.Store(target + e, T.Load(source + e));
+            if (e < width) T.Store(target + e, T.LoadPartial(source + e, (int)(width - e)));
+        }
+    }
+
+    /// <summary>The way back: each row of the target is that of the source.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Scatter<T>(float* source, nint sourceStride, nint rows, nint width, float* target, nint stride)
+        where T : struct, ILanes<T>
+    {
+        for (nint r = 0; r < rows; r++, source += sourceStride, target += stride)
+        {
+            nint e = 0;
+            for (; e <= width - 16; e += 16) T.Store(target + e, T.Load(source + e));
+            if (e < width) T.StorePartial(target + e, T.Load(source + e), (int)(width - e));
+        }
+    }
+
+    /// <summary>Sets <paramref name="length"/> floats, a multiple of 16, to +0.</summary>
+    public static void Clear<T>(float* x, nint length)
+        where T : struct, ILanes<T>
+    {
+        for (nint i = 0; i < length; i += 16) T.Store(x + i, T.Zero);
+    }
+}
