@@ -4,7 +4,7 @@ namespace DistTrain.Kernels.Tests;
 
 public unsafe class OptimizerTests
 {
-    private delegate void Kernel(float* w, float* s1, float* s2, float* s3, in GradientSums gradient, int length, KernelPool? pool);
+    private delegate void Kernel(float* w, float* s1, float* s2, float* s3, in SummedGradient gradient, int length, KernelPool? pool);
 
     private delegate void Rule(ref float w, ref float s1, ref float s2, ref float s3, float gradientSum, float total);
 
@@ -12,19 +12,19 @@ public unsafe class OptimizerTests
 
     private static readonly (string Name, Kernel Kernel, Rule Rule)[] All =
     [
-        ("sgd", (float* w, float* a, float* b, float* c, in GradientSums g, int n, KernelPool? p) => SgdKernel.Update(new SgdStep(0.1, 0.9, 0.01, true), w, a, in g, n, p),
+        ("sgd", (float* w, float* a, float* b, float* c, in SummedGradient g, int n, KernelPool? p) => SgdKernel.Update(new SgdStep(0.1, 0.9, 0.01, true), w, a, in g, n, p),
             (ref float w, ref float a, ref float b, ref float c, float g, float t) => ReferenceUpdates.Sgd(new SgdStep(0.1, 0.9, 0.01, true), ref w, ref a, g, t)),
-        ("adamw", (float* w, float* a, float* b, float* c, in GradientSums g, int n, KernelPool? p) => AdamKernel.Update(Adam, w, a, b, in g, n, p),
+        ("adamw", (float* w, float* a, float* b, float* c, in SummedGradient g, int n, KernelPool? p) => AdamKernel.Update(Adam, w, a, b, in g, n, p),
             (ref float w, ref float a, ref float b, ref float c, float g, float t) => ReferenceUpdates.Adam(Adam, ref w, ref a, ref b, g, t)),
         .. from momentum in new[] { 0, 0.8 } from centered in new[] { false, true } select Rms(new RmsPropStep(0.01, 0.9, 1e-6, momentum, 0.02, centered)),
         Rms(new RmsPropStep(0.01)),
-        ("adagrad", (float* w, float* a, float* b, float* c, in GradientSums g, int n, KernelPool? p) => AdagradKernel.Update(new AdagradStep(0.1, 1e-10, 0.01), w, a, in g, n, p),
+        ("adagrad", (float* w, float* a, float* b, float* c, in SummedGradient g, int n, KernelPool? p) => AdagradKernel.Update(new AdagradStep(0.1, 1e-10, 0.01), w, a, in g, n, p),
             (ref float w, ref float a, ref float b, ref float c, float g, float t) => ReferenceUpdates.Adagrad(new AdagradStep(0.1, 1e-10, 0.01), ref w, ref a, g, t)),
-        ("lion", (float* w, float* a, float* b, float* c, in GradientSums g, int n, KernelPool? p) => LionKernel.Update(new LionStep(1e-3, WeightDecay: 0.1), w, a, in g, n, p),
+        ("lion", (float* w, float* a, float* b, float* c, in SummedGradient g, int n, KernelPool? p) => LionKernel.Update(new LionStep(1e-3, WeightDecay: 0.1), w, a, in g, n, p),
             (ref float w, ref float a, ref float b, ref float c, float g, float t) => ReferenceUpdates.Lion(new LionStep(1e-3, WeightDecay: 0.1), ref w, ref a, g, t)),
-        ("lars", (float* w, float* a, float* b, float* c, in GradientSums g, int n, KernelPool? p) => LarsKernel.Update(new LarsStep(0.1, 0.9, 1e-3), 0.37, w, a, in g, n, p),
+        ("lars", (float* w, float* a, float* b, float* c, in SummedGradient g, int n, KernelPool? p) => LarsKernel.Update(new LarsStep(0.1, 0.9, 1e-3), 0.37, w, a, in g, n, p),
             (ref float w, ref float a, ref float b, ref float c, float g, float t) => ReferenceUpdates.Lars(new LarsStep(0.1, 0.9, 1e-3), 0.37, ref w, ref a, g, t)),
-        ("lamb direction", (float* w, float* a, float* b, float* c, in GradientSums g, int n, KernelPool? p) => LambKernel.Direction(Adam, w, a, b, c, in g, n, p),
+        ("lamb direction", (float* w, float* a, float* b, float* c, in SummedGradient g, int n, KernelPool? p) => LambKernel.Direction(Adam, w, a, b, c, in g, n, p),
             (ref float w, ref float a, ref float b, ref float c, float g, float t) => c = ReferenceUpdates.LambDirection(Adam, w, ref a, ref b, g, t)),
     ];
 
@@ -60,7 +60,7 @@ public unsafe class OptimizerTests
                         using var narrow = new BoundedMemory(((length * format.Size()) + 3) / 4);
                         byte* values = (byte*)narrow.Pointer + (narrow.Length * 4) - (length * format.Size());
                         fixed (float* pg = g) Precisions.FromFloat32(pg, values, format, length);
-                        kernel(memory[0].Pointer, memory[1].Pointer, memory[2].Pointer, memory[3].Pointer, new GradientSums(values, total, format, scale), length, pool);
+                        kernel(memory[0].Pointer, memory[1].Pointer, memory[2].Pointer, memory[3].Pointer, new SummedGradient(values, total, format, scale), length, pool);
                         for (int s = 0; s < 4; s++) TestData.AssertSameBits(expected[s], memory[s].Span, $"{name}, {format} at {level}: array {s}");
                         foreach (BoundedMemory m in memory) m.Dispose();
                     }
@@ -73,9 +73,9 @@ public unsafe class OptimizerTests
     [Fact]
     public void Update_ThreeSteps_AgreesWithPyTorch()
     {
-        Assert.Equal(0.5516115f, Steps((float* w, float* s, in GradientSums g) => RmsPropKernel.Update(new RmsPropStep(0.1, 0.9, 1e-8, 0.5, 0.01, true), w, s, s + 1, s + 2, in g, 1)), 1e-5f);
-        Assert.Equal(0.9228995f, Steps((float* w, float* s, in GradientSums g) => AdagradKernel.Update(new AdagradStep(0.1), w, s, in g, 1)), 1e-6f);
-        Assert.Equal(0.8644392f, Steps((float* w, float* s, in GradientSums g) => SgdKernel.Update(new SgdStep(0.1, 0.9, 0.01, true), w, s, in g, 1)), 1e-6f);
+        Assert.Equal(0.5516115f, Steps((float* w, float* s, in SummedGradient g) => RmsPropKernel.Update(new RmsPropStep(0.1, 0.9, 1e-8, 0.5, 0.01, true), w, s, s + 1, s + 2, in g, 1)), 1e-5f);
+        Assert.Equal(0.9228995f, Steps((float* w, float* s, in SummedGradient g) => AdagradKernel.Update(new AdagradStep(0.1), w, s, in g, 1)), 1e-6f);
+        Assert.Equal(0.8644392f, Steps((float* w, float* s, in SummedGradient g) => SgdKernel.Update(new SgdStep(0.1, 0.9, 0.01, true), w, s, in g, 1)), 1e-6f);
     }
 
     [Fact]
@@ -138,7 +138,7 @@ public unsafe class OptimizerTests
         Assert.Equal(MathF.FusedMultiplyAdd(-(float)(1e-3 * 0.5), 4, 2), w);
     }
 
-    private delegate void OneStep(float* w, float* states, in GradientSums gradient);
+    private delegate void OneStep(float* w, float* states, in SummedGradient gradient);
 
     private static float Steps(OneStep step)
     {
@@ -148,7 +148,7 @@ public unsafe class OptimizerTests
         foreach (float gradient in (float[])[0.5f, -0.25f, 0.125f])
         {
             float g = gradient;
-            step(&w, states, new GradientSums(&g, 1));
+            step(&w, states, new SummedGradient(&g, 1));
         }
         return w;
     }
@@ -157,7 +157,7 @@ public unsafe class OptimizerTests
     {
         bool momentum = step.Momentum != 0, centered = step.Centered;
         return ($"rmsprop {step}",
-            (float* w, float* a, float* b, float* c, in GradientSums g, int n, KernelPool? p) => RmsPropKernel.Update(step, w, a, momentum ? b : null, centered ? c : null, in g, n, p),
+            (float* w, float* a, float* b, float* c, in SummedGradient g, int n, KernelPool? p) => RmsPropKernel.Update(step, w, a, momentum ? b : null, centered ? c : null, in g, n, p),
             (ref float w, ref float a, ref float b, ref float c, float g, float t) => ReferenceUpdates.RmsProp(step, ref w, ref a, ref b, ref c, g, t));
     }
 

@@ -26,7 +26,9 @@ internal static unsafe class RecurrentCases
             float* dCell = s.Zeros((long)batch * hidden);
             return () =>
             {
+                o.Packed.PackForward(o.Weights.Recurrent);
                 Kernels.Lstm.Forward(o.Shape, o.X, inputs, o.Weights, null, tape, null, 0);
+                o.Packed.PackBackward(o.Weights.Recurrent);
                 Kernels.Lstm.Backward(o.Shape, o.X, inputs, o.Weights, null, tape, o.DY, hidden, o.DState, dCell, o.DX, inputs, o.Leaves, o.Gradients);
             };
         });
@@ -42,7 +44,9 @@ internal static unsafe class RecurrentCases
             };
             return () =>
             {
+                o.Packed.PackForward(o.Weights.Recurrent);
                 Kernels.Gru.Forward(o.Shape, o.X, inputs, o.Weights, null, tape, null, 0);
+                o.Packed.PackBackward(o.Weights.Recurrent);
                 Kernels.Gru.Backward(o.Shape, o.X, inputs, o.Weights, null, tape, o.DY, hidden, o.DState, o.DX, inputs, o.Leaves, o.Gradients);
             };
         });
@@ -84,6 +88,7 @@ internal static unsafe class RecurrentCases
         public readonly RecurrentWeights Weights;
         public readonly RecurrentGradients Gradients;
         public readonly SequenceLeaves Leaves = new();
+        public readonly PackedRecurrent Packed;
 
         public Operands(BenchSetup s, SequenceShape shape, int gates)
         {
@@ -101,6 +106,8 @@ internal static unsafe class RecurrentCases
             Gradients.Recurrent = s.Zeros(units * shape.Hidden);
             Gradients.InputBias = s.Zeros(units);
             Gradients.RecurrentBias = s.Zeros(units);
+            Weights.Packed = Packed = new PackedRecurrent(gates, shape.Hidden);
+            s.Own(Packed);
             Kernels.Elementwise.Scale(0.1f, Weights.Recurrent, Weights.Recurrent, (nint)(units * shape.Hidden));
             Leaves.Set(shape.Time, shape.Batch, [.. Enumerable.Range(0, (shape.Batch / 16) + 1).Select(i => i * 16)]);
         }

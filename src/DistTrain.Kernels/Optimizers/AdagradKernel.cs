@@ -21,7 +21,7 @@ public static unsafe class AdagradKernel
     /// <param name="gradient">The gradient's sums and their divisor.</param>
     /// <param name="length">How many parameters.</param>
     /// <param name="pool">Null for the caller alone.</param>
-    public static void Update(AdagradStep step, float* weights, float* squares, in GradientSums gradient, nint length, KernelPool? pool = null) =>
+    public static void Update(AdagradStep step, float* weights, float* squares, in SummedGradient gradient, nint length, KernelPool? pool = null) =>
         UpdateTraversal.Run(new Operator(step), new UpdateArrays { Weights = weights, First = squares }, in gradient, length, pool);
 
     private readonly struct Operator(AdagradStep step) : IUpdateOperator

@@ -46,7 +46,7 @@ public static unsafe class AdamKernel
         float totalWeight,
         nint length,
         KernelPool? pool = null) =>
-        Update(step, weights, firstMoment, secondMoment, new GradientSums(gradientSums, totalWeight), length, pool);
+        Update(step, weights, firstMoment, secondMoment, new SummedGradient(gradientSums, totalWeight), length, pool);
 
     /// <summary>The same for a gradient in another format, or clipped.</summary>
     /// <param name="step">The step's numbers.</param>
@@ -57,7 +57,7 @@ public static unsafe class AdamKernel
     /// <param name="length">How many parameters.</param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void Update(
-        AdamStep step, float* weights, float* firstMoment, float* secondMoment, in GradientSums gradient, nint length, KernelPool? pool = null) =>
+        AdamStep step, float* weights, float* firstMoment, float* secondMoment, in SummedGradient gradient, nint length, KernelPool? pool = null) =>
         UpdateTraversal.Run(
             new Operator(step), new UpdateArrays { Weights = weights, First = firstMoment, Second = secondMoment }, in gradient, length, pool);
 

@@ -36,7 +36,7 @@ internal static unsafe class UpdateTraversal
     // How many elements ahead of the loop memory is asked for.
     private const int Ahead = 512;
 
-    public static void Run<TOperator>(TOperator op, UpdateArrays arrays, in GradientSums gradient, nint length, KernelPool? pool)
+    public static void Run<TOperator>(TOperator op, UpdateArrays arrays, in SummedGradient gradient, nint length, KernelPool? pool)
         where TOperator : unmanaged, IUpdateOperator
     {
         Guard.Length(length, nameof(length));
@@ -57,7 +57,7 @@ internal static unsafe class UpdateTraversal
         }
     }
 
-    private static void Start<TOperator, TFormat>(TOperator op, UpdateArrays arrays, in GradientSums gradient, nint length, KernelPool? pool)
+    private static void Start<TOperator, TFormat>(TOperator op, UpdateArrays arrays, in SummedGradient gradient, nint length, KernelPool? pool)
         where TOperator : unmanaged, IUpdateOperator
         where TFormat : struct, IFormat =>
         RangeRunner.Run(

@@ -24,7 +24,7 @@ public static unsafe class LambKernel
         float* firstMoment,
         float* secondMoment,
         float* direction,
-        in GradientSums gradient,
+        in SummedGradient gradient,
         nint length,
         KernelPool? pool = null) =>
         UpdateTraversal.Run(

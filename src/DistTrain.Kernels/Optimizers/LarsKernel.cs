@@ -42,7 +42,7 @@ public static unsafe class LarsKernel
     /// <param name="length">How many parameters.</param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void Update(
-        LarsStep step, double trust, float* weights, float* momentum, in GradientSums gradient, nint length, KernelPool? pool = null) =>
+        LarsStep step, double trust, float* weights, float* momentum, in SummedGradient gradient, nint length, KernelPool? pool = null) =>
         UpdateTraversal.Run(new Operator(step, trust), new UpdateArrays { Weights = weights, First = momentum }, in gradient, length, pool);
 
     private readonly struct Operator(LarsStep step, double trust) : IUpdateOperator

@@ -23,7 +23,7 @@ public static unsafe class LionKernel
     /// <param name="gradient">The gradient's sums and their divisor.</param>
     /// <param name="length">How many parameters.</param>
     /// <param name="pool">Null for the caller alone.</param>
-    public static void Update(LionStep step, float* weights, float* momentum, in GradientSums gradient, nint length, KernelPool? pool = null) =>
+    public static void Update(LionStep step, float* weights, float* momentum, in SummedGradient gradient, nint length, KernelPool? pool = null) =>
         UpdateTraversal.Run(new Operator(step), new UpdateArrays { Weights = weights, First = momentum }, in gradient, length, pool);
 
     private readonly struct Operator(LionStep step) : IUpdateOperator

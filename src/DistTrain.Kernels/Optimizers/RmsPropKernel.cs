@@ -30,7 +30,7 @@ public static unsafe class RmsPropKernel
     /// <param name="length">How many parameters.</param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void Update(
-        RmsPropStep step, float* weights, float* squares, float* momentum, float* means, in GradientSums gradient, nint length, KernelPool? pool = null)
+        RmsPropStep step, float* weights, float* squares, float* momentum, float* means, in SummedGradient gradient, nint length, KernelPool? pool = null)
     {
         var numbers = new Numbers(step);
         var arrays = new UpdateArrays { Weights = weights, First = squares };

@@ -26,7 +26,7 @@ public static unsafe class SgdKernel
     /// <param name="pool">Null for the caller alone.</param>
     public static void Update(
         SgdStep step, float* weights, float* momentum, float* gradientSums, float totalWeight, nint length, KernelPool? pool = null) =>
-        Update(step, weights, momentum, new GradientSums(gradientSums, totalWeight), length, pool);
+        Update(step, weights, momentum, new SummedGradient(gradientSums, totalWeight), length, pool);
 
     /// <summary>The same for a gradient in another format, or clipped.</summary>
     /// <param name="step">The step's numbers.</param>
@@ -35,7 +35,7 @@ public static unsafe class SgdKernel
     /// <param name="gradient">The gradient's sums and their divisor.</param>
     /// <param name="length">How many parameters.</param>
     /// <param name="pool">Null for the caller alone.</param>
-    public static void Update(SgdStep step, float* weights, float* momentum, in GradientSums gradient, nint length, KernelPool? pool = null)
+    public static void Update(SgdStep step, float* weights, float* momentum, in SummedGradient gradient, nint length, KernelPool? pool = null)
     {
         float rate = -(float)step.LearningRate;
         float mu = (float)step.Momentum;

@@ -36,6 +36,9 @@ public unsafe struct RecurrentWeights
 
     /// <summary>(G·H): added to the products with the state; null for none.</summary>
     public float* RecurrentBias;
+
+    /// <summary><see cref="Recurrent"/>, packed for the direction that is run; null to read it as it lies.</summary>
+    public PackedRecurrent? Packed;
 }
 
 /// <summary>The gradients of <see cref="RecurrentWeights"/>, in the same shapes: overwritten; null where none is wanted.</summary>

@@ -25,43 +25,28 @@ internal static unsafe class SequenceProducts
 
     /// <summary>target = state·Wᵀ + beta·target + bias for one step.</summary>
     public static void Recurrent(
-        in SequenceShape shape, float* state, in RecurrentWeights weights, nint columns, float beta, float* target, nint strideTarget, KernelPool? pool) =>
-        Gemm.Multiply(
-            MatrixForm.Normal,
-            MatrixForm.Transposed,
-            shape.Batch,
-            columns,
-            shape.Hidden,
-            1,
-            state,
-            shape.Hidden,
-            weights.Recurrent,
-            shape.Hidden,
-            beta,
-            target,
-            strideTarget,
-            new GemmEpilogue(weights.RecurrentBias),
-            pool);
+        in SequenceShape shape, float* state, in RecurrentWeights weights, nint columns, float beta, float* target, nint strideTarget, KernelPool? pool)
+    {
+        var bias = new GemmEpilogue(weights.RecurrentBias);
+        nint h = shape.Hidden;
+        if (weights.Packed is { } packed)
+            Gemm.Multiply(MatrixForm.Normal, shape.Batch, 1, state, h, packed.Forward, beta, target, strideTarget, bias, pool);
+        else
+            Gemm.Multiply(
+                MatrixForm.Normal, MatrixForm.Transposed, shape.Batch, columns, h, 1, state, h, weights.Recurrent, h, beta, target, strideTarget, bias, pool);
+    }
 
-    /// <summary>dState = dGates·W[row:row + columns] + dState for one step.</summary>
+    /// <summary>dState = dGates·W[row:row + columns] + dState for one step; a row from 0 on, or a GRU's last H.</summary>
     public static void StateGradient(
-        in SequenceShape shape, float* dGates, nint strideGates, in RecurrentWeights weights, nint row, nint columns, float* dState, KernelPool? pool) =>
-        Gemm.Multiply(
-            MatrixForm.Normal,
-            MatrixForm.Normal,
-            shape.Batch,
-            shape.Hidden,
-            columns,
-            1,
-            dGates,
-            strideGates,
-            weights.Recurrent + (row * shape.Hidden),
-            shape.Hidden,
-            1,
-            dState,
-            shape.Hidden,
-            default,
-            pool);
+        in SequenceShape shape, float* dGates, nint strideGates, in RecurrentWeights weights, nint row, nint columns, float* dState, KernelPool? pool)
+    {
+        nint h = shape.Hidden;
+        if ((row == 0 ? weights.Packed?.Backward : weights.Packed?.BackwardLast) is { } packed)
+            Gemm.Multiply(MatrixForm.Normal, shape.Batch, 1, dGates, strideGates, packed, 1, dState, h, default, pool);
+        else
+            Gemm.Multiply(
+                MatrixForm.Normal, MatrixForm.Normal, shape.Batch, h, columns, 1, dGates, strideGates, weights.Recurrent + (row * h), h, 1, dState, h, default, pool);
+    }
 
     /// <summary>dX = dGates·W for the rows of all steps.</summary>
     public static void InputGradient(

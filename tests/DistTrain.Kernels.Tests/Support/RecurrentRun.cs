@@ -56,7 +56,7 @@ internal sealed unsafe class RecurrentRun
     public static int Products(RecurrentKind kind) => kind switch { RecurrentKind.Lstm => 4, RecurrentKind.Gru => 3, _ => 1 };
 
     /// <summary>Forward and backward with the outputs in rows of twice their length, as in a bidirectional layer.</summary>
-    public void Run(int[] cuts, KernelPool? pool = null)
+    public void Run(int[] cuts, KernelPool? pool = null, bool packs = false)
     {
         int h = Shape.Hidden, size = Shape.Batch * h, stride = 2 * h, width = _kind is RecurrentKind.Lstm or RecurrentKind.Gru ? 4 * h : h;
         var leaves = new SequenceLeaves();
@@ -75,7 +75,10 @@ internal sealed unsafe class RecurrentRun
         fixed (float* y = wide, dy = wideDY, ds = DState, dc = DCell, dx = DX, gi = Gradients[0], gh = Gradients[1], gbi = Gradients[2], gbh = Gradients[3])
         fixed (int* l = Lengths)
         {
-            var weights = new RecurrentWeights { Input = wi, Recurrent = wh, InputBias = bi, RecurrentBias = bh };
+            using PackedRecurrent? packed = packs ? new PackedRecurrent(Products(_kind), h) : null;
+            packed?.PackForward(wh);
+            packed?.PackBackward(wh);
+            var weights = new RecurrentWeights { Input = wi, Recurrent = wh, InputBias = bi, RecurrentBias = bh, Packed = packed };
             var gradients = new RecurrentGradients { Input = gi, Recurrent = gh, InputBias = gbi, RecurrentBias = gbh };
             SequenceShape shape = Shape;
             switch (_kind)

@@ -8,7 +8,7 @@ namespace DistTrain.Kernels;
 /// <param name="totalWeight">What the sum is divided by; not 0.</param>
 /// <param name="format">What the sums are stored in.</param>
 /// <param name="scale">A clip's factor; 1 for none.</param>
-public readonly unsafe struct GradientSums(void* values, float totalWeight, FloatFormat format = FloatFormat.Float32, float scale = 1)
+public readonly unsafe struct SummedGradient(void* values, float totalWeight, FloatFormat format = FloatFormat.Float32, float scale = 1)
 {
     /// <summary>(length) sums, in <see cref="Format"/>.</summary>
     public void* Values { get; } = values;
