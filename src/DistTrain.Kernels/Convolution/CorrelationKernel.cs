@@ -162,7 +162,7 @@ internal unsafe struct CorrelationKernel : IRangeKernel
                 t.Relu = fused && p.Epilogue.Activation == Activation.Relu;
                 int column = (group * real) + j;
                 t.Bias = bias == null || !fused ? null : bias + (group * ConvPacking.PaddedColumns(real)) + j;
-                TileFinish finish = fused ? default : new TileFinish(1, 0, p.Epilogue.Bias, p.Epilogue.Activation);
+                TileFinish finish = fused ? default : new TileFinish { Alpha = 1, Bias = p.Epilogue.Bias, Activation = p.Epilogue.Activation };
                 for (int f = 0; f < phaseCount; f++)
                 {
                     phases[f].Run<T>(

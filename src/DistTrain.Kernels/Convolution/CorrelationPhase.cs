@@ -140,7 +140,7 @@ internal unsafe struct CorrelationPhase
                 t.To1 = apart + ConvTileArguments.Slot(1, 0);
                 kernel(ref t);
                 for (int g = 0; g < together; g++)
-                    finish.Run<T>(apart + ConvTileArguments.Slot(g, 0), t.ToStride, target + group[g].Target, toStride, _groupRows, t.Columns, column);
+                    finish.Run<T>(apart + ConvTileArguments.Slot(g, 0), t.ToStride, target + group[g].Target, toStride, _groupRows, t.Columns, 0, column);
             }
         }
         t.ToStride = toStride;
