@@ -58,7 +58,7 @@ internal static class BenchCommand
             List<BenchCase> cases = [.. all.Where(c => asked.Length == 0 || asked.Any(f => c.Name.Contains(f, StringComparison.Ordinal)))];
             if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
-            if (parsed.GetValue(core) >= Environment.ProcessorCount) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine's last core is {Environment.ProcessorCount - 1}");
+            if (parsed.GetValue(core) >= Environment.ProcessorCount) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine has no core {parsed.GetValue(core)}");
             if (parsed.GetValue(list))
             {
                 foreach (BenchCase one in cases) context.Out.WriteLine(one.Name);

@@ -65,6 +65,7 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
     /// <summary>Leaves the products' gradients in <see cref="Gates"/>; dState and dCell end as the initial states' gradients.</summary>
     public void Backward(float[] dY, float[] dState, float[] dCell)
     {
+        Span<float> gates = stackalloc float[4];
         for (int order = shape.Time - 1; order >= 0; order--)
         {
             int t = shape.Step(order), before = shape.Before(t) * _size;
@@ -74,7 +75,7 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
                 for (int j = 0; j < _h; j++)
                 {
                     int at = (row * _h) + j, output = (t * _size) + at;
-                    Span<float> gates = stackalloc float[4];
+                    gates.Clear();
                     if (!padding) dState[at] = BackElement(gates, t, row, j, States[before + at], Cells[before + at], dState[at] + dY[output], ref dCell[at]);
                     Put(gates, t, row, j);
                 }
