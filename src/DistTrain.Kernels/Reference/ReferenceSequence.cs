@@ -92,14 +92,15 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
     private float Element(int t, int row, int j, int before, int after)
     {
         Span<float> gates = stackalloc float[4];
-        Span<float> hidden = stackalloc float[4];
+        float hidden = 0;
         for (int gate = 0; gate < _products / _h; gate++)
         {
             int unit = (gate * _h) + j;
-            gates[gate] = Chain(x, ((t * shape.Batch) + row) * shape.Inputs, weights[0], unit * shape.Inputs, shape.Inputs) + weights[2][unit];
-            float product = Chain(States, before + (row * _h), weights[1], unit * _h, _h);
-            if (kind == RecurrentKind.Gru) hidden[gate] = product + weights[3][unit];
-            else gates[gate] = MathF.FusedMultiplyAdd(1f, gates[gate], product) + weights[3][unit];
+            float input = Chain(x, ((t * shape.Batch) + row) * shape.Inputs, weights[0], unit * shape.Inputs, shape.Inputs);
+            float state = Chain(States, before + (row * _h), weights[1], unit * _h, _h);
+            float b = weights[2][unit], c = weights[3][unit];
+            gates[gate] = kind == RecurrentKind.Gru && gate == 2 ? input + b : (input + state) + (b + c);
+            hidden = state + c;
         }
         int at = (row * _h) + j;
         float h;
@@ -109,7 +110,7 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
                 ReferenceCells.LstmForward(gates, Cells[before + at], out Cells[after + at], out CellTanhs[(t * _size) + at], out h);
                 break;
             case RecurrentKind.Gru:
-                h = ReferenceCells.GruForward(gates, hidden[0], hidden[1], hidden[2], States[before + at]);
+                h = ReferenceCells.GruForward(gates, hidden, States[before + at]);
                 break;
             default:
                 h = gates[0] = kind == RecurrentKind.RnnRelu ? ReferenceFunctions.Relu(gates[0]) : ReferenceFunctions.Tanh(gates[0]);
