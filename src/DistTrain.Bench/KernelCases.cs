@@ -10,5 +10,6 @@ public static class KernelCases
     [
         .. GemmCases.All,
         .. ConvolutionCases.All,
+        .. PoolingCases.All,
     ];
 }
