@@ -13,5 +13,6 @@ public static class KernelCases
         .. LossCases.All,
         .. AttentionCases.All,
         .. ConvolutionCases.All,
+        .. PoolingCases.All,
     ];
 }

@@ -17,6 +17,12 @@ internal static unsafe class ConvPacking
     public static void Forward(in ConvolutionShape shape, float* w, float* packed)
     {
         int channels = shape.GroupChannels, outputs = shape.GroupOutputs, taps = shape.Taps;
+        if (shape.Depthwise)
+        {
+            int width = PaddedColumns(shape.Channels);
+            for (int tap = 0; tap < taps; tap++, packed += width) Gather(w + tap, taps, shape.Channels, width, packed);
+            return;
+        }
         for (int group = 0; group < shape.Groups; group++, w += (nint)outputs * channels * taps)
         {
             for (int strip = 0; strip < outputs; strip += ConvTileDispatch.Strip)
@@ -39,6 +45,12 @@ internal static unsafe class ConvPacking
     public static void Data(in ConvolutionShape shape, float* w, float* packed)
     {
         int channels = shape.GroupChannels, outputs = shape.GroupOutputs, taps = shape.Taps;
+        if (shape.Depthwise)
+        {
+            int width = PaddedColumns(shape.Channels);
+            for (int tap = taps - 1; tap >= 0; tap--, packed += width) Gather(w + tap, taps, shape.Channels, width, packed);
+            return;
+        }
         for (int group = 0; group < shape.Groups; group++, w += (nint)outputs * channels * taps)
         {
             for (int strip = 0; strip < channels; strip += ConvTileDispatch.Strip)

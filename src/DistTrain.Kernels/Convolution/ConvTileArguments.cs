@@ -22,7 +22,8 @@ internal readonly struct ConvPiece(int segments, int joins)
 /// What a convolution's register tile works on: C(r, j) = Σ A(r, k)·B(k, j), k ascending from segment to segment.
 /// A tile's rows are pixels (<see cref="StridedRowWalk"/>: a data pass, B packed, one piece, the result goes to the
 /// groups' targets), or kernel taps and channels (<see cref="UnitRowWalk"/>: a weight gradient, k are pixels, pieces
-/// are leaves, the result goes to the tile's stack).
+/// are leaves, the result goes to the tile's stack; <see cref="PackedWalk"/> is the same with B packed and the groups
+/// one behind the other).
 /// </summary>
 internal unsafe struct ConvTileArguments
 {
@@ -102,4 +103,9 @@ internal readonly struct Rows5 : ICount
 internal readonly struct Rows7 : ICount
 {
     public static int Count => 7;
+}
+
+internal readonly struct Rows9 : ICount
+{
+    public static int Count => 9;
 }

@@ -6,7 +6,7 @@ namespace DistTrain.Kernels;
 /// <summary>
 /// Runs a <see cref="ConvWeightProblem"/>: dWᵀ, whose rows are (ky, kx, channel), is cut into register tiles. Each
 /// visit brings some bands of images: their padded input and, strip by strip, dY are packed into the caches, and all
-/// tiles go over them. Items are the tiles, strip by strip.
+/// tiles go over them. Items are those of the <see cref="ConvWeightLayout"/>, strip by strip.
 /// </summary>
 internal unsafe struct ConvWeightKernel : IRangeKernel
 {
@@ -35,7 +35,8 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
             _ => ConvWeightLayout.Make<LanesScalar>(in problem),
         };
         ref readonly ConvolutionShape s = ref problem.Shape;
-        int pixels = layout.RowTiles <= ConvWeightLayout.FewTiles ? VisitPixelsInPlace : VisitPixels;
+        kernel._problem.Blocked = problem.Blocked = layout.Blocked;
+        int pixels = layout.RowItems * layout.ItemTiles <= ConvWeightLayout.FewTiles ? VisitPixelsInPlace : VisitPixels;
         nint rowFloats = (nint)problem.PaddedWidth * s.Channels;
         int rows = (int)Math.Clamp(pixels / s.OutputWidth, 1, s.OutputHeight);
         if (!problem.InPlace) rows = (int)Math.Clamp(((ScratchElements / rowFloats) - problem.ReachY) / s.StrideY, 1, rows);
@@ -50,8 +51,8 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
         }
         double count = 0;
         for (int r = 0; r < problem.LeafStarts[problem.Leaves]; r++) count += problem.Ranges[r].Count;
-        double tileWork = count * s.OutputHeight * s.OutputWidth * 12 * 32;
-        RangeRunner.Run(kernel, layout.Tiles, 1, (nint)Math.Max(1, GrainWork / Math.Max(tileWork, 1)), pool);
+        double itemWork = count * s.OutputHeight * s.OutputWidth * 12 * 32 * layout.ItemTiles;
+        RangeRunner.Run(kernel, layout.Items, 1, (nint)Math.Max(1, GrainWork / Math.Max(itemWork, 1)), pool);
     }
 
     /// <inheritdoc/>
@@ -64,56 +65,60 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
         ConvWeightLayout layout = ConvWeightLayout.Make<T>(in p);
         int depth = 33 - BitOperations.LeadingZeroCount((uint)(p.Leaves - 1));
         nint tileFloats = depth * ConvTileArguments.TileSize;
-        nint firstStrip = begin / layout.RowTiles;
-        nint lastStrip = (end - 1) / layout.RowTiles;
-        nint most = Math.Clamp(StackElements / (tileFloats * layout.RowTiles), 1, lastStrip - firstStrip + 1);
+        nint itemFloats = layout.ItemTiles * tileFloats;
+        nint firstStrip = begin / layout.RowItems;
+        nint lastStrip = (end - 1) / layout.RowItems;
+        nint most = Math.Clamp(StackElements / (itemFloats * layout.RowItems), 1, lastStrip - firstStrip + 1);
 
         nint bandFloats = p.InPlace ? 0 : (nint)p.PaddedWidth * p.PaddedRows(p.BandRows) * p.Shape.Channels;
+        nint paddedFloats = ((bandFloats * p.VisitBands) + Packing.Slack + 15) & ~15;
         int visitRows = p.VisitBands * p.BandRows;
         nint dyFloats = layout.PackDY ? ((nint)visitRows * p.Shape.OutputWidth * layout.Width) + Packing.Slack : 0;
-        nint stackFloats = most * layout.RowTiles * tileFloats;
+        nint stackFloats = (most * layout.RowItems * itemFloats) + ConvTileArguments.TileSize;
         int pieces = ConvVisits.MaxPieces(p.Leaves, p.VisitBands);
-        float* memory = Workspace.Get(
-            (((bandFloats * p.VisitBands) + 15) & ~15) + dyFloats + stackFloats + (visitRows * 4) + (pieces * 4) + (p.VisitBands * 3) + 64);
-        float* stack = memory;
+        float* stack = Workspace.Get(stackFloats + dyFloats + paddedFloats + (visitRows * 8) + (pieces * 4) + (p.VisitBands * 3) + 64);
         float* strip = stack + stackFloats;
         float* padded = strip + dyFloats;
-        var segments = (ConvSegment*)(padded + (((bandFloats * p.VisitBands) + 15) & ~15));
-        var visitPieces = (ConvPiece*)(segments + visitRows);
+        var segments = (ConvSegment*)(padded + paddedFloats);
+        var narrow = segments + visitRows;
+        var visitPieces = (ConvPiece*)(narrow + visitRows);
         var rowPieces = visitPieces + pieces;
         var bands = (ConvBand*)(rowPieces + pieces);
 
         for (nint s = firstStrip; s <= lastStrip; s += most)
         {
-            nint from = Math.Max(begin, s * layout.RowTiles);
-            nint to = Math.Min(end, Math.Min(s + most, lastStrip + 1) * layout.RowTiles);
+            nint from = Math.Max(begin, s * layout.RowItems);
+            nint to = Math.Min(end, Math.Min(s + most, lastStrip + 1) * layout.RowItems);
             var visits = new ConvVisits(bands, visitPieces);
             while (visits.Next(in p))
             {
-                if (!p.InPlace) CopyBands(in p, in visits, padded, bandFloats);
-                ListSegments(in p, in visits, in layout, bandFloats, segments, rowPieces);
+                if (!p.InPlace) CopyBands<T>(in p, in visits, in layout, padded, bandFloats);
+                ListSegments(in p, in visits, in layout, bandFloats, layout.Blocked ? 12 : p.Shape.Channels, segments, rowPieces);
+                if (layout.Blocked) ListSegments(in p, in visits, in layout, bandFloats, 8, narrow, rowPieces);
                 ConvTileArguments t = default;
                 t.Segments = segments;
                 t.Length = p.Shape.OutputWidth;
                 t.Pieces = rowPieces;
                 t.PieceCount = visits.PieceCount;
                 t.Continues = visits.Continues;
-                t.Step = (nint)p.Shape.StrideX * p.Shape.Channels;
+                t.Step = layout.Blocked ? p.Shape.StrideX : (nint)p.Shape.StrideX * p.Shape.Channels;
                 t.StepB = layout.PackDY ? layout.Width : p.Shape.Outputs;
                 float* top = stack + (visits.Pending * ConvTileArguments.TileSize);
-                Prefetcher ahead = Ahead(in p, in visits, to - from);
-                for (nint tile = from; tile < to;)
+                Prefetcher ahead = Ahead(in p, in visits, (to - from) * layout.ItemTiles);
+                for (nint item = from; item < to;)
                 {
-                    nint stripEnd = Math.Min(to, ((tile / layout.RowTiles) + 1) * layout.RowTiles);
-                    layout.Column(tile / layout.RowTiles, out int group, out int column, out t.Columns);
+                    nint stripEnd = Math.Min(to, ((item / layout.RowItems) + 1) * layout.RowItems);
+                    layout.Column(item / layout.RowItems, out int group, out int column, out t.Columns);
                     if (layout.PackDY) PackDY<T>(in p, in visits, column, t.Columns, layout.Width, strip);
                     t.B = layout.PackDY ? strip : p.DY + column;
-                    float* source = (p.InPlace ? p.X : padded) + (group * p.Shape.GroupChannels);
-                    layout.RunTiles<T>(ref t, source, tile % layout.RowTiles, stripEnd - tile, top + ((tile - from) * tileFloats), tileFloats, ref ahead);
-                    tile = stripEnd;
+                    nint channel = group * p.Shape.GroupChannels;
+                    float* source = p.InPlace ? p.X + channel : padded + (layout.Blocked ? channel * (bandFloats / p.Shape.Channels) : channel);
+                    layout.Run<T>(
+                        ref t, narrow, source, (int)(item % layout.RowItems), stripEnd - item, top + ((item - from) * itemFloats), tileFloats, ref ahead);
+                    item = stripEnd;
                 }
             }
-            for (nint tile = from; tile < to; tile++) layout.Scatter(in p, tile, stack + ((tile - from) * tileFloats));
+            for (nint item = from; item < to; item++) layout.Scatter(in p, item, stack + ((item - from) * itemFloats), tileFloats);
         }
     }
 
@@ -134,24 +139,39 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
             tiles);
     }
 
-    private static void CopyBands(in ConvWeightProblem p, in ConvVisits visits, float* padded, nint bandFloats)
+    private static void CopyBands<T>(in ConvWeightProblem p, in ConvVisits visits, in ConvWeightLayout layout, float* padded, nint bandFloats)
+        where T : struct, ILanes<T>
     {
         ref readonly ConvolutionShape s = ref p.Shape;
         for (int i = 0; i < visits.BandCount; i++, padded += bandFloats)
         {
             ConvBand band = visits.Bands[i];
-            PaddedCopy.Run(
-                p.X + (band.Example * s.InputLength), s.Height, s.Width, s.Channels, (band.Row * s.StrideY) - s.PadTop, -s.PadLeft,
-                p.PaddedRows(band.Rows), p.PaddedWidth, padded, s.Channels);
+            float* image = p.X + (band.Example * s.InputLength);
+            int top = (band.Row * s.StrideY) - s.PadTop;
+            if (!layout.Blocked)
+            {
+                PaddedCopy.Run(image, s.Height, s.Width, s.Channels, top, -s.PadLeft, p.PaddedRows(band.Rows), p.PaddedWidth, padded, s.Channels);
+                continue;
+            }
+            for (int group = 0; group < s.Groups; group++)
+            {
+                for (int block = 0; block < layout.RowItems; block++)
+                {
+                    int channel = (group * s.GroupChannels) + layout.BlockStart(block);
+                    PaddedCopy.Block<T>(
+                        image + channel, s.Height, s.Width, s.Channels, top, -s.PadLeft, p.PaddedRows(band.Rows), p.PaddedWidth,
+                        padded + (bandFloats / s.Channels * channel), layout.BlockWidth(block));
+                }
+            }
         }
     }
 
-    /// <summary>Lists the rows of pixels of a visit, and counts the pieces in them.</summary>
+    /// <summary>Lists the rows of pixels of a visit, for a source of pixels of so many floats, and counts the pieces in them.</summary>
     private static void ListSegments(
-        in ConvWeightProblem p, in ConvVisits visits, in ConvWeightLayout layout, nint bandFloats, ConvSegment* segments, ConvPiece* pieces)
+        in ConvWeightProblem p, in ConvVisits visits, in ConvWeightLayout layout, nint bandFloats, int pixel, ConvSegment* segments, ConvPiece* pieces)
     {
         ref readonly ConvolutionShape s = ref p.Shape;
-        nint pitch = (nint)p.PaddedWidth * s.Channels * s.StrideY;
+        nint pitch = (nint)p.PaddedWidth * pixel * s.StrideY;
         nint packed = 0;
         int band = 0;
         for (int piece = 0; piece < visits.PieceCount; piece++)

@@ -29,8 +29,12 @@ internal unsafe struct ConvWeightProblem
     /// <inheritdoc cref="Runs"/>
     public readonly int RunLength => JoinsTaps ? Shape.KernelWidth * Shape.Channels : Shape.GroupChannels;
 
+    /// <summary>Whether the input is copied into blocks of channels.</summary>
+    public bool Blocked;
+
     /// <summary>Whether x is read where it lies: no tap leaves the image.</summary>
     public readonly bool InPlace =>
+        !Blocked &&
         Shape.PadTop == 0 && Shape.PadLeft == 0 &&
         ((Shape.OutputHeight - 1) * Shape.StrideY) + ReachY <= Shape.Height &&
         ((Shape.OutputWidth - 1) * Shape.StrideX) + ReachX <= Shape.Width;

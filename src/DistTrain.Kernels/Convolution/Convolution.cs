@@ -16,6 +16,7 @@ public static unsafe class Convolution
     public static nint ForwardPackedLength(in ConvolutionShape shape)
     {
         shape.Validate();
+        if (shape.Depthwise) return ConvPacking.GroupLength(shape.Channels, shape.Taps);
         return shape.Groups * ConvPacking.GroupLength(shape.GroupOutputs, (nint)shape.GroupChannels * shape.Taps);
     }
 
@@ -23,6 +24,7 @@ public static unsafe class Convolution
     public static nint DataPackedLength(in ConvolutionShape shape)
     {
         shape.Validate();
+        if (shape.Depthwise) return ConvPacking.GroupLength(shape.Channels, shape.Taps);
         return shape.Groups * ConvPacking.GroupLength(shape.GroupChannels, (nint)shape.GroupOutputs * shape.Taps);
     }
 
@@ -64,7 +66,7 @@ public static unsafe class Convolution
     {
         nint length = ForwardPackedLength(shape);
         Check(examples, x, examples * shape.InputLength, nameof(x), packed, length, y, examples * shape.OutputLength, nameof(y));
-        if (examples > 0) CorrelationKernel.Run(CorrelationProblem.Forward(shape.Flattened(), examples, x, packed, epilogue, y), pool);
+        if (examples > 0) Run(CorrelationProblem.Forward(shape.Flattened(), examples, x, packed, epilogue, y), shape.Depthwise, pool);
     }
 
     /// <summary>
@@ -84,7 +86,7 @@ public static unsafe class Convolution
     {
         nint length = DataPackedLength(shape);
         Check(examples, dY, examples * shape.OutputLength, nameof(dY), packed, length, dX, examples * shape.InputLength, nameof(dX));
-        if (examples > 0) CorrelationKernel.Run(CorrelationProblem.Data(shape.Flattened(), examples, dY, packed, epilogue, dX), pool);
+        if (examples > 0) Run(CorrelationProblem.Data(shape.Flattened(), examples, dY, packed, epilogue, dX), shape.Depthwise, pool);
     }
 
     /// <summary>
@@ -125,7 +127,8 @@ public static unsafe class Convolution
                 Leaves = leafStarts.Length - 1,
                 DW = dW,
             };
-            ConvWeightKernel.Run(problem, pool);
+            if (shape.Depthwise) DepthwiseWeightKernel.Run(problem, pool);
+            else ConvWeightKernel.Run(problem, pool);
         }
     }
 
@@ -162,6 +165,12 @@ public static unsafe class Convolution
             };
             RangeRunner.Run(kernel, shape.Outputs, 16, 1 + (Traversal.Grain / Math.Max(examples * pixels, 1)), pool);
         }
+    }
+
+    private static void Run(in CorrelationProblem problem, bool depthwise, KernelPool? pool)
+    {
+        if (depthwise) DepthwiseKernel.Run(problem, pool);
+        else CorrelationKernel.Run(problem, pool);
     }
 
     private static void CheckPacking(in ConvolutionShape shape, float* w, float* packed, nint length)

@@ -36,6 +36,28 @@ internal static unsafe class PaddedCopy
         }
     }
 
+    /// <summary>
+    /// The same for some channels of an image: <paramref name="width"/> floats of each pixel, at most 16, one pixel
+    /// behind the other. Up to 16 floats behind the block are written too.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Block<T>(float* image, int height, int imageWidth, int channels, int top, int left, int rows, int columns, float* to, int width)
+        where T : struct, ILanes<T>
+    {
+        int first = Math.Clamp(-left, 0, columns);
+        int last = Math.Clamp(imageWidth - left, first, columns);
+        for (int row = 0; row < rows; row++)
+        {
+            int y = top + row;
+            int real = y < 0 || y >= height ? 0 : last - first;
+            int before = real == 0 ? columns : first;
+            for (int i = before; i > 0; i--, to += width) T.Store(to, T.Zero);
+            float* from = image + ((((nint)y * imageWidth) + left + first) * channels);
+            for (int i = real; i > 0; i--, to += width, from += channels) T.Store(to, T.LoadPartial(from, width));
+            for (int i = columns - before - real; i > 0; i--, to += width) T.Store(to, T.Zero);
+        }
+    }
+
     private static void CopyPixels(float* from, int channels, float* to, int pitch, int count)
     {
         for (; count > 0; count--, from += channels, to += pitch)

@@ -8,6 +8,27 @@ internal static unsafe class ConvolutionDigest
         Pass(ConvolutionShape.Square(9, 11, 5, 37, 3, padding: 1), 3, add);
         Pass(ConvolutionShape.Square(10, 7, 6, 8, 3, stride: 2, padding: 1, dilation: 2, groups: 2), 2, add);
         Pass(ConvolutionShape.Square(8, 9, 18, 18, 3, padding: 1, groups: 18), 3, add);
+        Pass(PoolingShape.Square(9, 7, 19, 3, 2, 1), add);
+        Pass(PoolingShape.Square(8, 40, 1, 2), add);
+    }
+
+    private static void Pass(PoolingShape s, Action<float[]> add)
+    {
+        float[] x = TestData.Awkward((int)s.InputLength, 1), y = new float[s.OutputLength], dx = new float[x.Length];
+        int[] taps = new int[y.Length];
+        fixed (float* px = x, py = y, pdx = dx)
+        fixed (int* pt = taps)
+        {
+            Pooling.Max(s, 1, px, py, pt);
+            add(y);
+            add([.. taps.Select(t => (float)t)]);
+            Pooling.MaxGradient(s, 1, py, pt, pdx);
+            add(dx);
+            Pooling.Average(s, 1, px, py, countPadding: false);
+            add(y);
+            Pooling.AverageGradient(s, 1, py, pdx, countPadding: true);
+            add(dx);
+        }
     }
 
     private static void Pass(ConvolutionShape s, int examples, Action<float[]> add)
