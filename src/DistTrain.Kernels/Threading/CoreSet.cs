@@ -53,7 +53,7 @@ public sealed unsafe partial class CoreSet
 
     /// <summary>Lets the calling thread run on one core only.</summary>
     /// <exception cref="PlatformNotSupportedException">Not on Linux.</exception>
-    /// <exception cref="ArgumentException">This process may not use the core, or the machine lacks it.</exception>
+    /// <exception cref="InvalidOperationException">This process may not use the core, or the machine lacks it.</exception>
     public static void PinCurrentThread(int core) => new CoreSet(core).Restrict();
 
     /// <summary>Reads what a person writes: numbers and ranges, as in "0-3,6".</summary>
@@ -83,7 +83,7 @@ public sealed unsafe partial class CoreSet
         new Span<ulong>(mask, MaskWords).Clear();
         foreach (int core in _cores) mask[core / 64] |= 1UL << (core % 64);
         if (SetAffinity(0, MaskWords * sizeof(ulong), mask) < 0)
-            throw new ArgumentException($"A thread can't be pinned to core {this}: this process may use {OfCurrentThread()}.");
+            throw new InvalidOperationException($"A thread can't be pinned to core {this}: this process may use {OfCurrentThread()}.");
     }
 
     private static bool TryNumber(string text, out int number) =>
