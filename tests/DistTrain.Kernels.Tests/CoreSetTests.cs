@@ -42,7 +42,7 @@ public unsafe class CoreSetTests
     public void Pool_CoreThatIsNotThere_Throws()
     {
         if (!CoreSet.Supported) return;
-        var failure = Assert.Throws<InvalidOperationException>(() => new KernelPool(2, new CoreSet(0, 4095)));
+        var failure = Assert.Throws<ArgumentException>(() => new KernelPool(2, new CoreSet(0, 4095)));
         Assert.Contains("core 4095", failure.Message, StringComparison.Ordinal);
     }
 

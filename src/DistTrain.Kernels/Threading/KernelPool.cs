@@ -36,8 +36,7 @@ public sealed unsafe class KernelPool : IDisposable
     /// <see cref="CoreSet.PinCurrentThread"/>. Null lets the system move them.
     /// </param>
     /// <exception cref="ArgumentOutOfRangeException">Fewer than one thread.</exception>
-    /// <exception cref="ArgumentException">Fewer cores than threads.</exception>
-    /// <exception cref="InvalidOperationException">This process may not use one of the cores.</exception>
+    /// <exception cref="ArgumentException">Fewer cores than threads, or this process may not use one of them.</exception>
     /// <exception cref="PlatformNotSupportedException">Cores are named where threads can't be pinned.</exception>
     public KernelPool(int threads, CoreSet? pin = null)
     {
@@ -180,7 +179,7 @@ public sealed unsafe class KernelPool : IDisposable
             {
                 if (core is { } pinned) CoreSet.PinCurrentThread(pinned);
             }
-            catch (Exception failure) when (failure is InvalidOperationException or PlatformNotSupportedException)
+            catch (Exception failure) when (failure is ArgumentException or PlatformNotSupportedException)
             {
                 PinFailure = failure;
             }
