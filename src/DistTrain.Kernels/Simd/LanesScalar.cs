@@ -45,8 +45,9 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
 
     public static LanesScalar LoadUInt16(ushort* source)
     {
+        // Stored as integers: the JIT takes a ushort that is reinterpreted as a float for a load of four bytes.
         LanesScalar r = default;
-        for (int i = 0; i < 16; i++) r[i] = Float(source[i]);
+        for (int i = 0; i < 16; i++) ((int*)&r)[i] = source[i];
         return r;
     }
 
