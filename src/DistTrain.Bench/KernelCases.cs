@@ -11,5 +11,6 @@ public static class KernelCases
         .. GemmCases.All,
         .. LossCases.All,
         .. AttentionCases.All,
+        .. NormCases.All,
     ];
 }
