@@ -8,6 +8,7 @@ public sealed unsafe class BenchSetup : IDisposable
 {
     private readonly TorchProcess? _torch;
     private readonly List<NativeBuffer> _buffers = [];
+    private readonly List<IDisposable> _owned = [];
     private readonly List<Contender> _peers = [];
     private readonly List<string> _missing = [];
     private readonly double _work;
@@ -48,6 +49,9 @@ public sealed unsafe class BenchSetup : IDisposable
         _buffers.Add(buffer);
         return buffer.Pointer;
     }
+
+    /// <summary>Keeps something until the case is over.</summary>
+    public void Own(IDisposable owned) => _owned.Add(owned);
 
     /// <summary>Lets the case use several threads, on cores of their own where there are enough.</summary>
     public KernelPool Threads(int count)
@@ -92,6 +96,7 @@ public sealed unsafe class BenchSetup : IDisposable
     public void Dispose()
     {
         foreach (NativeBuffer buffer in _buffers) buffer.Dispose();
+        foreach (IDisposable owned in _owned) owned.Dispose();
         _pool?.Dispose();
         _torch?.Forget();
     }

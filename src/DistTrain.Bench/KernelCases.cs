@@ -12,5 +12,6 @@ public static class KernelCases
         .. LossCases.All,
         .. AttentionCases.All,
         .. NormCases.All,
+        .. RecurrentCases.All,
     ];
 }

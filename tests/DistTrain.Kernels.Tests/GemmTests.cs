@@ -9,6 +9,7 @@ public unsafe class GemmTests
         (1, 1, 1), (1, 10, 64), (3, 2, 5), (12, 32, 7), (13, 33, 17), (11, 31, 16), (25, 65, 3), (7, 16, 40), (8, 15, 1), (1, 100, 37),
         (100, 1, 37), (5, 47, 0), (33, 10, 128), (64, 64, 64), (29, 130, 401), (130, 29, 801), (2, 3, 1200), (16, 17, 18), (24, 48, 96),
         (8, 200, 70), (200, 40, 70), (9, 300, 260), (70, 100, 700),
+        (1, 700, 131), (2, 1030, 70), (3, 530, 150), (4, 600, 121),
     ];
 
     public static TheoryData<bool, bool> Forms => new() { { false, false }, { false, true }, { true, false }, { true, true } };
@@ -69,6 +70,75 @@ public unsafe class GemmTests
                 problem.Check(null, $"{activation} at {level}");
             }
         }
+    }
+
+    [Theory]
+    [InlineData(5, 7, 9)]
+    [InlineData(33, 45, 20)]
+    [InlineData(12, 32, 16)]
+    [InlineData(130, 210, 40)]
+    public void Multiply_BackThroughAnActivation_EqualsProductThenActivateBackward(int m, int n, int k)
+    {
+        float[] a = TestData.Random(m * k, 1), b = TestData.Random(k * n, 2), y = TestData.Random(m * (n + 3), 3);
+        float[] product = new float[m * n], expected = new float[m * n], fused = new float[m * n], outputs = new float[m * n];
+        foreach (Activation activation in (Activation[])[Activation.Relu, Activation.Sigmoid, Activation.Tanh])
+        {
+            foreach (SimdLevel level in TestData.Levels)
+            {
+                using var forced = SimdPath.Force(level);
+                fixed (float* pa = a, pb = b, py = y, pp = product, pe = expected, pf = fused, po = outputs)
+                {
+                    for (int i = 0; i < m; i++) new Span<float>(py + (i * (n + 3)), n).CopyTo(new Span<float>(po + (i * n), n));
+                    Gemm.Multiply(MatrixForm.Normal, MatrixForm.Normal, m, n, k, 1, pa, k, pb, n, 0, pp, n);
+                    Elementwise.ActivateBackward(activation, pp, po, pe, m * n);
+                    Gemm.Multiply(MatrixForm.Normal, MatrixForm.Normal, m, n, k, 1, pa, k, pb, n, 0, pf, n, GemmEpilogue.Backward(activation, py, n + 3));
+                }
+                TestData.AssertSameBits(expected, fused, $"{activation} at {level}");
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void MultiplyBatch_ApartAndInterleaved_EqualsOneByOne(int threads)
+    {
+        const int Heads = 5, M = 19, N = 8, K = 33;
+        using var pool = new KernelPool(threads);
+        // Heads side by side within a row, as attention has them, and one after the other.
+        foreach ((int lda, int nextA, int ldc, int nextC) in ((int, int, int, int)[])[(Heads * K, K, Heads * N, N), (K, M * K, N, M * N)])
+        {
+            float[] a = TestData.Random(Heads * M * K, 1), b = TestData.Random(Heads * N * K, 2), one = TestData.Random(Heads * M * N, 3);
+            float[] batch = [.. one];
+            fixed (float* pa = a, pb = b, po = one, pc = batch)
+            {
+                for (int h = 0; h < Heads; h++)
+                    Gemm.Multiply(MatrixForm.Normal, MatrixForm.Transposed, M, N, K, 0.3f, pa + (h * nextA), lda, pb + (h * N * K), K, 0.5f, po + (h * nextC), ldc);
+                Gemm.MultiplyBatch(Heads, MatrixForm.Normal, MatrixForm.Transposed, M, N, K, 0.3f, pa, lda, nextA, pb, K, N * K, 0.5f, pc, ldc, nextC, default, pool);
+            }
+            TestData.AssertSameBits(one, batch, $"heads {nextC} floats apart");
+        }
+    }
+
+    [Fact]
+    public void MultiplyBatch_OverlappingResults_Throws()
+    {
+        using var x = new NativeBuffer(1000);
+        float* p = x.Pointer;
+        Assert.Throws<ArgumentException>(() => Gemm.MultiplyBatch(2, MatrixForm.Normal, MatrixForm.Normal, 4, 4, 4, 1, p, 4, 16, p + 100, 4, 16, 0, p + 200, 4, 8));
+        Assert.Throws<ArgumentException>(() => Gemm.MultiplyBatch(2, MatrixForm.Normal, MatrixForm.Normal, 4, 4, 4, 1, p, 4, 100, p + 300, 4, 16, 0, p + 104, 4, 16));
+    }
+
+    [Fact]
+    public void PackedMatrix_NotPackedOrForAnotherPath_IsRefused()
+    {
+        using var packed = new PackedMatrix(4, 4);
+        using var x = new NativeBuffer(100);
+        float* p = x.Pointer;
+        Assert.Throws<InvalidOperationException>(() => Gemm.Multiply(MatrixForm.Normal, 4, 1, p, 4, packed, 0, p + 50, 4));
+        using (SimdPath.Force(SimdLevel.Scalar)) packed.Pack(MatrixForm.Normal, p + 20, 4);
+        using var forced = SimdPath.Force(SimdLevel.Vector128);
+        Assert.Throws<InvalidOperationException>(() => Gemm.Multiply(MatrixForm.Normal, 4, 1, p, 4, packed, 0, p + 50, 4));
     }
 
     [Fact]
@@ -166,6 +236,18 @@ public unsafe class GemmTests
             _start.CopyTo(_c.Span);
             Run(pool);
             TestData.AssertSameBits(expected, _c.Span, what);
+            if (pool is { Threads: > 2 }) return;
+            _start.CopyTo(_c.Span);
+            RunPacked(pool);
+            TestData.AssertSameBits(expected, _c.Span, $"{what}, packed beforehand");
+        }
+
+        private void RunPacked(KernelPool? pool)
+        {
+            using var packed = new PackedMatrix(_k, _n);
+            packed.Pack(Form(_transB), _b.Pointer, _ldb);
+            var epilogue = _plain ? default : new GemmEpilogue(_bias.Pointer, Activation);
+            Gemm.Multiply(Form(_transA), _m, _plain ? 1 : 0.5f, _a.Pointer, _lda, packed, _plain ? 0 : 0.25f, _c.Pointer, _ldc, epilogue, pool);
         }
 
         public void Dispose()

@@ -23,6 +23,8 @@ public unsafe class SegmentedGemmTests
         float[] expected = w.Span.ToArray();
         fixed (float* e = expected)
             ReferenceGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, e, strideW);
+        float[] expectedBias = new float[outputs];
+        fixed (float* e = expectedBias) ReferenceGemm.ColumnSum(y.Pointer, strideY, outputs, ranges, starts, e);
         for (int threads = 1; threads <= 4; threads++)
         {
             using var pool = new KernelPool(threads);
@@ -32,6 +34,10 @@ public unsafe class SegmentedGemmTests
                 for (int r = 0; r < outputs; r++) new Span<float>(w.Pointer + (r * strideW), inputs).Fill(99);
                 SegmentedGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, w.Pointer, strideW, pool);
                 TestData.AssertSameBits(expected, w.Span, $"{leaves} at {level} on {threads} threads");
+                using var b = new BoundedMemory(outputs);
+                SegmentedGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, w.Pointer, strideW, pool, b.Pointer);
+                TestData.AssertSameBits(expected, w.Span, $"{leaves} at {level} on {threads} threads, with a bias");
+                TestData.AssertSameBits(expectedBias, b.Span, $"the bias, {leaves} at {level} on {threads} threads");
             }
         }
     }

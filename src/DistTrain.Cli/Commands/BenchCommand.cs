@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Serialization;
 using DistTrain.Bench;
+using DistTrain.Bench.Training;
 using DistTrain.Core;
 using DistTrain.Kernels;
 
@@ -26,19 +27,20 @@ internal sealed record BenchRow(
     [property: JsonPropertyName("ratio_low")] double? RatioLow,
     [property: JsonPropertyName("ratio_high")] double? RatioHigh);
 
-/// <summary><c>bench kernels</c>: measures this machine.</summary>
+/// <summary><c>bench kernels</c> and <c>bench train</c>: measure this machine.</summary>
 internal static class BenchCommand
 {
     public static Command Create(CliContext context)
     {
         var command = new Command("bench", "Measures this machine: our kernels against its limits and against peers, in turn.");
-        command.Add(Kernels(context));
+        command.Add(Measure(context, "kernels", "Measures kernels against the FMA peak, memory bandwidth, OpenBLAS and PyTorch (where they are).", KernelCases.All));
+        command.Add(Measure(context, "train", "Measures whole training steps of one worker with one thread against PyTorch and the FMA peak.", TrainCases.All));
         return command;
     }
 
-    private static Command Kernels(CliContext context)
+    private static Command Measure(CliContext context, string name, string description, IEnumerable<BenchCase> all)
     {
-        var command = new Command("kernels", "Measures kernels against the FMA peak, memory bandwidth, OpenBLAS and PyTorch (where they are).");
+        var command = new Command(name, description);
         var filters = new Argument<string[]>("NAME") { Arity = ArgumentArity.ZeroOrMore, Description = "Only what has one of these in its name; all when there is none." };
         var seconds = new Option<double>("--seconds") { HelpName = "S", DefaultValueFactory = _ => 2, Description = "Seconds for each, about." };
         var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => Environment.ProcessorCount - 1, Description = "The core that single-threaded ones are pinned to; -1 for none." };
@@ -53,8 +55,8 @@ internal static class BenchCommand
             string? jsonFile = parsed.GetValue(json);
             JsonFile.CheckPlace(jsonFile);
             string[] asked = parsed.GetValue(filters) ?? [];
-            List<BenchCase> cases = [.. KernelCases.All.Where(c => asked.Length == 0 || asked.Any(f => c.Name.Contains(f, StringComparison.Ordinal)))];
-            if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench kernels: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
+            List<BenchCase> cases = [.. all.Where(c => asked.Length == 0 || asked.Any(f => c.Name.Contains(f, StringComparison.Ordinal)))];
+            if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
             if (parsed.GetValue(core) >= Environment.ProcessorCount) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine's last core is {Environment.ProcessorCount - 1}");
             if (parsed.GetValue(list))

@@ -143,12 +143,12 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         nint left = block;
         for (; left >= 2; left -= 2, row += 2 * Tile)
         {
-            a = T.Larger(T.Load(row), a);
-            b = T.Larger(T.Load(row + Tile), b);
+            a = T.Greater(T.Load(row), a);
+            b = T.Greater(T.Load(row + Tile), b);
         }
-        if (left > 0) a = T.Larger(T.Load(row), a);
+        if (left > 0) a = T.Greater(T.Load(row), a);
         T old = T.Load(state);
-        T max = T.Larger(T.Larger(a, b) * scale, old);
+        T max = T.Greater(T.Greater(a, b) * scale, old);
         T shift = T.Zero - T.Select(T.Equal(max, lowest), T.Zero, max);
         T correction = LaneMath.ExpUpTo89(old + shift);
         T sum = T.Load(state + Tile) * correction;

@@ -42,6 +42,11 @@ internal static unsafe class Traversal
             float* x = X;
             float* y = Y;
             nint i = begin;
+            if (typeof(T) == typeof(Lanes512))
+            {
+                for (; i <= end - Lanes512Pair.Count; i += Lanes512Pair.Count)
+                    Lanes512Pair.Store(y + i, op.Apply(Lanes512Pair.Load(x + i)));
+            }
             for (; i <= end - 16; i += 16) T.Store(y + i, op.Apply(T.Load(x + i)));
             int rest = (int)(end - i);
             if (rest > 0) T.StorePartial(y + i, op.Apply(T.LoadPartial(x + i, rest)), rest);
@@ -64,6 +69,11 @@ internal static unsafe class Traversal
             float* y = Y;
             float* z = Z;
             nint i = begin;
+            if (typeof(T) == typeof(Lanes512))
+            {
+                for (; i <= end - Lanes512Pair.Count; i += Lanes512Pair.Count)
+                    Lanes512Pair.Store(z + i, op.Apply(Lanes512Pair.Load(x + i), Lanes512Pair.Load(y + i)));
+            }
             for (; i <= end - 16; i += 16) T.Store(z + i, op.Apply(T.Load(x + i), T.Load(y + i)));
             int rest = (int)(end - i);
             if (rest > 0) T.StorePartial(z + i, op.Apply(T.LoadPartial(x + i, rest), T.LoadPartial(y + i, rest)), rest);

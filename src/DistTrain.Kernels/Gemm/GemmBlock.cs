@@ -32,9 +32,16 @@ internal unsafe struct GemmBlock
 
     public float* C;
     public nint StrideC;
+
+    /// <summary>Where sums wait from one range of k to the next: C itself, or apart where the old C is still needed.</summary>
+    public float* Sums;
+
+    /// <inheritdoc cref="Sums"/>
+    public nint StrideSums;
+
     public TileFinish Finish;
 
-    /// <summary>Room for one tile.</summary>
+    /// <summary>Room for one tile; null where sums have a place of their own.</summary>
     public float* Scratch;
 
     /// <summary>Runs all tiles, down the rows within each strip of B.</summary>
@@ -48,7 +55,7 @@ internal unsafe struct GemmBlock
         bool packedB = StepB == 0;
         TileWalk walk = packedA && packedB ? TileWalk.Packed : RowA == 1 ? TileWalk.UnitRows : TileWalk.StridedRows;
         bool finish = Last && Finish.Needed;
-        bool apart = Finish.ReadsC;
+        bool apart = Scratch != null;
         Unsafe.SkipInit(out TileArguments t);
         nint depth = Depth;
         t.Depths = &depth;
@@ -56,33 +63,33 @@ internal unsafe struct GemmBlock
         t.Stack = null;
         t.RowStrideA = RowA;
         t.StepA = StepA;
-        t.FromStride = StrideC;
-        t.ToStride = apart ? width : StrideC;
+        t.FromStride = StrideSums;
+        t.ToStride = apart ? width : StrideSums;
         for (nint j = 0; j < Columns; j += width)
         {
             int columns = (int)Math.Min(width, Columns - j);
-            float* c = C + j;
+            float* sums = Sums + j;
             t.Columns = columns;
             t.B = B + (packedB ? j * Depth : j);
             t.StepB = packedB ? TileDispatch.StripWidth<T>(columns) : StepB;
             t.A = A;
             int height = 0;
             delegate*<ref TileArguments, void> kernel = null;
-            for (nint left = Rows; left > 0; left -= height)
+            for (nint row = 0; row < Rows; row += height)
             {
-                int next = TileDispatch.Height<T>(left);
+                int next = TileDispatch.Height<T>(Rows - row);
                 if (next != height)
                 {
                     height = next;
                     kernel = TileDispatch.Select<T>(height, columns, walk);
                     if (packedA) t.StepA = height;
                 }
-                t.From = First ? null : c;
-                t.To = apart ? Scratch : c;
+                t.From = First ? null : sums;
+                t.To = apart ? Scratch : sums;
                 kernel(ref t);
-                if (finish) Finish.Run<T>(t.To, t.ToStride, c, StrideC, height, columns, j);
+                if (finish) Finish.Run<T>(t.To, t.ToStride, C + (row * StrideC) + j, StrideC, height, columns, row, j);
                 t.A += height * (packedA ? Depth : RowA);
-                c += height * StrideC;
+                sums += height * StrideSums;
             }
         }
     }

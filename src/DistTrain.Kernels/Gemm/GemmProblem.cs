@@ -25,6 +25,15 @@ internal unsafe struct GemmProblem
     /// <inheritdoc cref="B"/>
     public nint StepB;
 
+    /// <summary>B packed beforehand, as <see cref="PackedMatrix"/> has it; null to read <see cref="B"/>.</summary>
+    public float* Panels;
+
+    /// <summary>The panels' padded width, and the first column of this problem in them.</summary>
+    public nint PanelWidth;
+
+    /// <inheritdoc cref="PanelWidth"/>
+    public nint PanelColumn;
+
     public float* C;
     public nint StrideC;
     public TileFinish Finish;
@@ -37,8 +46,9 @@ internal unsafe struct GemmProblem
         part.N = columns;
         part.A = A + (row * RowA);
         part.B = B + (column * ColumnB);
+        part.PanelColumn += column;
         part.C = C + (row * StrideC) + column;
-        part.Finish = Finish.From(column);
+        part.Finish = Finish.From(row, column);
         return part;
     }
 }

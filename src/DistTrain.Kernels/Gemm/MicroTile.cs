@@ -5,7 +5,7 @@ namespace DistTrain.Kernels;
 /// <summary>
 /// The register tile that a GEMM is made of: up to 6 rows by 16 columns, each element one chain of fused multiply-adds
 /// from its start over k ascending. All accumulators live in registers: this is why the tile is written out line by
-/// line. AVX-512, with its 32 registers, has <see cref="MicroTile512"/>.
+/// line. AVX-512, with its 32 registers, has <see cref="MicroTile512"/>, AVX2 <see cref="MicroTile256"/>.
 /// </summary>
 internal static unsafe class MicroTile
 {

@@ -10,6 +10,10 @@ namespace DistTrain.Kernels;
 /// the JIT keeps all of them in registers only while the code has few temporaries. Rows c are the first block's, rows
 /// d the second's.
 /// </summary>
+/// <remarks>
+/// A leaf after the first begins with plain products where its chains should start from +0: that leaves -0 where all
+/// products of a leaf are -0, which no later sum shows, and which the +0 added to the result takes away.
+/// </remarks>
 internal static unsafe class MicroTile512
 {
     /// <summary>Computes one tile; the row count is TRows, the columns those of TColumns, or fewer with a partial one.</summary>
@@ -41,6 +45,7 @@ internal static unsafe class MicroTile512
         Vector512<float> c11 = Vector512<float>.Zero, d11 = Vector512<float>.Zero;
         float* stack = t.Stack;
         nint* depths = t.Depths;
+        int leaves = t.Leaves;
         int pending = 0;
         if (t.From != null)
         {
@@ -59,92 +64,155 @@ internal static unsafe class MicroTile512
             if (TRows.Count > 10) Load<TColumns, UnitRowWalk>(from + (10 * stride), columns, out c10, out d10);
             if (TRows.Count > 11) Load<TColumns, UnitRowWalk>(from + (11 * stride), columns, out c11, out d11);
         }
+        nint k = depths[0];
         for (int leaf = 0; ; leaf++)
         {
-            nint k = depths[leaf];
-            for (; k >= 2; k -= 2)
+            if (TWalk.Packed && k >= 4)
             {
-                Load<TColumns, TWalk>(b, columns, out Vector512<float> x0, out Vector512<float> x1);
-                Step<TColumns>(a, x0, x1, ref c0, ref d0);
-                if (TRows.Count > 1) Step<TColumns>(a + r1, x0, x1, ref c1, ref d1);
-                if (TRows.Count > 2) Step<TColumns>(a + r2, x0, x1, ref c2, ref d2);
-                if (TRows.Count > 3) Step<TColumns>(a + r3, x0, x1, ref c3, ref d3);
-                if (TRows.Count > 4) Step<TColumns>(a + r4, x0, x1, ref c4, ref d4);
-                if (TRows.Count > 5) Step<TColumns>(a + r4 + r1, x0, x1, ref c5, ref d5);
-                if (TRows.Count > 6) Step<TColumns>(a + r4 + r2, x0, x1, ref c6, ref d6);
-                if (TRows.Count > 7) Step<TColumns>(a + r4 + r3, x0, x1, ref c7, ref d7);
-                if (TRows.Count > 8) Step<TColumns>(a + r8, x0, x1, ref c8, ref d8);
-                if (TRows.Count > 9) Step<TColumns>(a + r8 + r1, x0, x1, ref c9, ref d9);
-                if (TRows.Count > 10) Step<TColumns>(a + r8 + r2, x0, x1, ref c10, ref d10);
-                if (TRows.Count > 11) Step<TColumns>(a + r8 + r3, x0, x1, ref c11, ref d11);
-                float* next = a + step;
-                Load<TColumns, TWalk>(b + stepB, columns, out Vector512<float> y0, out Vector512<float> y1);
-                Step<TColumns>(next, y0, y1, ref c0, ref d0);
-                if (TRows.Count > 1) Step<TColumns>(next + r1, y0, y1, ref c1, ref d1);
-                if (TRows.Count > 2) Step<TColumns>(next + r2, y0, y1, ref c2, ref d2);
-                if (TRows.Count > 3) Step<TColumns>(next + r3, y0, y1, ref c3, ref d3);
-                if (TRows.Count > 4) Step<TColumns>(next + r4, y0, y1, ref c4, ref d4);
-                if (TRows.Count > 5) Step<TColumns>(next + r4 + r1, y0, y1, ref c5, ref d5);
-                if (TRows.Count > 6) Step<TColumns>(next + r4 + r2, y0, y1, ref c6, ref d6);
-                if (TRows.Count > 7) Step<TColumns>(next + r4 + r3, y0, y1, ref c7, ref d7);
-                if (TRows.Count > 8) Step<TColumns>(next + r8, y0, y1, ref c8, ref d8);
-                if (TRows.Count > 9) Step<TColumns>(next + r8 + r1, y0, y1, ref c9, ref d9);
-                if (TRows.Count > 10) Step<TColumns>(next + r8 + r2, y0, y1, ref c10, ref d10);
-                if (TRows.Count > 11) Step<TColumns>(next + r8 + r3, y0, y1, ref c11, ref d11);
-                a += 2 * step;
-                b += 2 * stepB;
+                do
+                {
+                    Steps<TRows, TColumns, TWalk>(
+                        a, b, columns, r1, r2, r3, r4, r8,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    Steps<TRows, TColumns, TWalk>(
+                        a + (1 * TRows.Count), b + (16 * TColumns.Blocks), columns, r1, r2, r3, r4, r8,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    Steps<TRows, TColumns, TWalk>(
+                        a + (2 * TRows.Count), b + (32 * TColumns.Blocks), columns, r1, r2, r3, r4, r8,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    Steps<TRows, TColumns, TWalk>(
+                        a + (3 * TRows.Count), b + (48 * TColumns.Blocks), columns, r1, r2, r3, r4, r8,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    a += 4 * TRows.Count;
+                    b += 64 * TColumns.Blocks;
+                    k -= 4;
+                }
+                while (k >= 4);
             }
-            if (k > 0)
+            if (!TWalk.Packed && k >= 2)
             {
-                Load<TColumns, TWalk>(b, columns, out Vector512<float> x0, out Vector512<float> x1);
-                Step<TColumns>(a, x0, x1, ref c0, ref d0);
-                if (TRows.Count > 1) Step<TColumns>(a + r1, x0, x1, ref c1, ref d1);
-                if (TRows.Count > 2) Step<TColumns>(a + r2, x0, x1, ref c2, ref d2);
-                if (TRows.Count > 3) Step<TColumns>(a + r3, x0, x1, ref c3, ref d3);
-                if (TRows.Count > 4) Step<TColumns>(a + r4, x0, x1, ref c4, ref d4);
-                if (TRows.Count > 5) Step<TColumns>(a + r4 + r1, x0, x1, ref c5, ref d5);
-                if (TRows.Count > 6) Step<TColumns>(a + r4 + r2, x0, x1, ref c6, ref d6);
-                if (TRows.Count > 7) Step<TColumns>(a + r4 + r3, x0, x1, ref c7, ref d7);
-                if (TRows.Count > 8) Step<TColumns>(a + r8, x0, x1, ref c8, ref d8);
-                if (TRows.Count > 9) Step<TColumns>(a + r8 + r1, x0, x1, ref c9, ref d9);
-                if (TRows.Count > 10) Step<TColumns>(a + r8 + r2, x0, x1, ref c10, ref d10);
-                if (TRows.Count > 11) Step<TColumns>(a + r8 + r3, x0, x1, ref c11, ref d11);
+                do
+                {
+                    Steps<TRows, TColumns, TWalk>(
+                        a, b, columns, r1, r2, r3, r4, r8,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    Steps<TRows, TColumns, TWalk>(
+                        a + step, b + stepB, columns, r1, r2, r3, r4, r8,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    a += 2 * step;
+                    b += 2 * stepB;
+                    k -= 2;
+                }
+                while (k >= 2);
+            }
+            for (; k > 0; k--)
+            {
+                Steps<TRows, TColumns, TWalk>(
+                    a, b, columns, r1, r2, r3, r4, r8,
+                    ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                    ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
                 a += step;
                 b += stepB;
             }
-            bool last = leaf == t.Leaves - 1;
+            bool last = leaf == leaves - 1;
             for (int joins = LeafTree.Joins(leaf, last, pending); joins > 0; joins--)
             {
                 pending--;
                 stack -= TileArguments.TileSize;
-                Join<TColumns>(stack + 0, ref c0, ref d0);
-                if (TRows.Count > 1) Join<TColumns>(stack + 32, ref c1, ref d1);
-                if (TRows.Count > 2) Join<TColumns>(stack + 64, ref c2, ref d2);
-                if (TRows.Count > 3) Join<TColumns>(stack + 96, ref c3, ref d3);
-                if (TRows.Count > 4) Join<TColumns>(stack + 128, ref c4, ref d4);
-                if (TRows.Count > 5) Join<TColumns>(stack + 160, ref c5, ref d5);
-                if (TRows.Count > 6) Join<TColumns>(stack + 192, ref c6, ref d6);
-                if (TRows.Count > 7) Join<TColumns>(stack + 224, ref c7, ref d7);
-                if (TRows.Count > 8) Join<TColumns>(stack + 256, ref c8, ref d8);
-                if (TRows.Count > 9) Join<TColumns>(stack + 288, ref c9, ref d9);
-                if (TRows.Count > 10) Join<TColumns>(stack + 320, ref c10, ref d10);
-                if (TRows.Count > 11) Join<TColumns>(stack + 352, ref c11, ref d11);
+                Join<TColumns>(stack, 0, ref c0, ref d0);
+                if (TRows.Count > 1) Join<TColumns>(stack, 32, ref c1, ref d1);
+                if (TRows.Count > 2) Join<TColumns>(stack, 64, ref c2, ref d2);
+                if (TRows.Count > 3) Join<TColumns>(stack, 96, ref c3, ref d3);
+                if (TRows.Count > 4) Join<TColumns>(stack, 128, ref c4, ref d4);
+                if (TRows.Count > 5) Join<TColumns>(stack, 160, ref c5, ref d5);
+                if (TRows.Count > 6) Join<TColumns>(stack, 192, ref c6, ref d6);
+                if (TRows.Count > 7) Join<TColumns>(stack, 224, ref c7, ref d7);
+                if (TRows.Count > 8) Join<TColumns>(stack, 256, ref c8, ref d8);
+                if (TRows.Count > 9) Join<TColumns>(stack, 288, ref c9, ref d9);
+                if (TRows.Count > 10) Join<TColumns>(stack, 320, ref c10, ref d10);
+                if (TRows.Count > 11) Join<TColumns>(stack, 352, ref c11, ref d11);
             }
             if (last) break;
-            Push<TColumns>(stack + 0, ref c0, ref d0);
-            if (TRows.Count > 1) Push<TColumns>(stack + 32, ref c1, ref d1);
-            if (TRows.Count > 2) Push<TColumns>(stack + 64, ref c2, ref d2);
-            if (TRows.Count > 3) Push<TColumns>(stack + 96, ref c3, ref d3);
-            if (TRows.Count > 4) Push<TColumns>(stack + 128, ref c4, ref d4);
-            if (TRows.Count > 5) Push<TColumns>(stack + 160, ref c5, ref d5);
-            if (TRows.Count > 6) Push<TColumns>(stack + 192, ref c6, ref d6);
-            if (TRows.Count > 7) Push<TColumns>(stack + 224, ref c7, ref d7);
-            if (TRows.Count > 8) Push<TColumns>(stack + 256, ref c8, ref d8);
-            if (TRows.Count > 9) Push<TColumns>(stack + 288, ref c9, ref d9);
-            if (TRows.Count > 10) Push<TColumns>(stack + 320, ref c10, ref d10);
-            if (TRows.Count > 11) Push<TColumns>(stack + 352, ref c11, ref d11);
+            Push<TColumns>(stack, 0, c0, d0);
+            if (TRows.Count > 1) Push<TColumns>(stack, 32, c1, d1);
+            if (TRows.Count > 2) Push<TColumns>(stack, 64, c2, d2);
+            if (TRows.Count > 3) Push<TColumns>(stack, 96, c3, d3);
+            if (TRows.Count > 4) Push<TColumns>(stack, 128, c4, d4);
+            if (TRows.Count > 5) Push<TColumns>(stack, 160, c5, d5);
+            if (TRows.Count > 6) Push<TColumns>(stack, 192, c6, d6);
+            if (TRows.Count > 7) Push<TColumns>(stack, 224, c7, d7);
+            if (TRows.Count > 8) Push<TColumns>(stack, 256, c8, d8);
+            if (TRows.Count > 9) Push<TColumns>(stack, 288, c9, d9);
+            if (TRows.Count > 10) Push<TColumns>(stack, 320, c10, d10);
+            if (TRows.Count > 11) Push<TColumns>(stack, 352, c11, d11);
             pending++;
             stack += TileArguments.TileSize;
+            k = depths[leaf + 1];
+            if (k == 0)
+            {
+                c0 = Vector512<float>.Zero;
+                d0 = Vector512<float>.Zero;
+                c1 = Vector512<float>.Zero;
+                d1 = Vector512<float>.Zero;
+                c2 = Vector512<float>.Zero;
+                d2 = Vector512<float>.Zero;
+                c3 = Vector512<float>.Zero;
+                d3 = Vector512<float>.Zero;
+                c4 = Vector512<float>.Zero;
+                d4 = Vector512<float>.Zero;
+                c5 = Vector512<float>.Zero;
+                d5 = Vector512<float>.Zero;
+                c6 = Vector512<float>.Zero;
+                d6 = Vector512<float>.Zero;
+                c7 = Vector512<float>.Zero;
+                d7 = Vector512<float>.Zero;
+                c8 = Vector512<float>.Zero;
+                d8 = Vector512<float>.Zero;
+                c9 = Vector512<float>.Zero;
+                d9 = Vector512<float>.Zero;
+                c10 = Vector512<float>.Zero;
+                d10 = Vector512<float>.Zero;
+                c11 = Vector512<float>.Zero;
+                d11 = Vector512<float>.Zero;
+                continue;
+            }
+            Load<TColumns, TWalk>(b, columns, out Vector512<float> z0, out Vector512<float> z1);
+            Begin<TColumns>(a, z0, z1, out c0, out d0);
+            if (TRows.Count > 1) Begin<TColumns>(a + r1, z0, z1, out c1, out d1);
+            if (TRows.Count > 2) Begin<TColumns>(a + r2, z0, z1, out c2, out d2);
+            if (TRows.Count > 3) Begin<TColumns>(a + r3, z0, z1, out c3, out d3);
+            if (TRows.Count > 4) Begin<TColumns>(At<TWalk>(a, 4, r4, 0), z0, z1, out c4, out d4);
+            if (TRows.Count > 5) Begin<TColumns>(At<TWalk>(a, 5, r4, r1), z0, z1, out c5, out d5);
+            if (TRows.Count > 6) Begin<TColumns>(At<TWalk>(a, 6, r4, r2), z0, z1, out c6, out d6);
+            if (TRows.Count > 7) Begin<TColumns>(At<TWalk>(a, 7, r4, r3), z0, z1, out c7, out d7);
+            if (TRows.Count > 8) Begin<TColumns>(At<TWalk>(a, 8, r8, 0), z0, z1, out c8, out d8);
+            if (TRows.Count > 9) Begin<TColumns>(At<TWalk>(a, 9, r8, r1), z0, z1, out c9, out d9);
+            if (TRows.Count > 10) Begin<TColumns>(At<TWalk>(a, 10, r8, r2), z0, z1, out c10, out d10);
+            if (TRows.Count > 11) Begin<TColumns>(At<TWalk>(a, 11, r8, r3), z0, z1, out c11, out d11);
+            a += step;
+            b += stepB;
+            k--;
+        }
+        if (leaves > 1)
+        {
+            Settle<TColumns>(ref c0, ref d0);
+            if (TRows.Count > 1) Settle<TColumns>(ref c1, ref d1);
+            if (TRows.Count > 2) Settle<TColumns>(ref c2, ref d2);
+            if (TRows.Count > 3) Settle<TColumns>(ref c3, ref d3);
+            if (TRows.Count > 4) Settle<TColumns>(ref c4, ref d4);
+            if (TRows.Count > 5) Settle<TColumns>(ref c5, ref d5);
+            if (TRows.Count > 6) Settle<TColumns>(ref c6, ref d6);
+            if (TRows.Count > 7) Settle<TColumns>(ref c7, ref d7);
+            if (TRows.Count > 8) Settle<TColumns>(ref c8, ref d8);
+            if (TRows.Count > 9) Settle<TColumns>(ref c9, ref d9);
+            if (TRows.Count > 10) Settle<TColumns>(ref c10, ref d10);
+            if (TRows.Count > 11) Settle<TColumns>(ref c11, ref d11);
         }
         float* to = t.To;
         nint toStride = t.ToStride;
@@ -162,6 +230,35 @@ internal static unsafe class MicroTile512
         if (TRows.Count > 11) Store<TColumns>(to + (11 * toStride), columns, c11, d11);
     }
 
+    /// <summary>One k: each element of the tile takes one product more.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Steps<TRows, TColumns, TWalk>(
+        float* a, float* b, int columns, nint r1, nint r2, nint r3, nint r4, nint r8,
+        ref Vector512<float> c0, ref Vector512<float> d0, ref Vector512<float> c1, ref Vector512<float> d1,
+        ref Vector512<float> c2, ref Vector512<float> d2, ref Vector512<float> c3, ref Vector512<float> d3,
+        ref Vector512<float> c4, ref Vector512<float> d4, ref Vector512<float> c5, ref Vector512<float> d5,
+        ref Vector512<float> c6, ref Vector512<float> d6, ref Vector512<float> c7, ref Vector512<float> d7,
+        ref Vector512<float> c8, ref Vector512<float> d8, ref Vector512<float> c9, ref Vector512<float> d9,
+        ref Vector512<float> c10, ref Vector512<float> d10, ref Vector512<float> c11, ref Vector512<float> d11)
+        where TRows : struct, ICount
+        where TColumns : struct, ITileColumns
+        where TWalk : struct, IWalk
+    {
+        Load<TColumns, TWalk>(b, columns, out Vector512<float> b0, out Vector512<float> b1);
+        Step<TColumns>(a, b0, b1, ref c0, ref d0);
+        if (TRows.Count > 1) Step<TColumns>(a + r1, b0, b1, ref c1, ref d1);
+        if (TRows.Count > 2) Step<TColumns>(a + r2, b0, b1, ref c2, ref d2);
+        if (TRows.Count > 3) Step<TColumns>(a + r3, b0, b1, ref c3, ref d3);
+        if (TRows.Count > 4) Step<TColumns>(At<TWalk>(a, 4, r4, 0), b0, b1, ref c4, ref d4);
+        if (TRows.Count > 5) Step<TColumns>(At<TWalk>(a, 5, r4, r1), b0, b1, ref c5, ref d5);
+        if (TRows.Count > 6) Step<TColumns>(At<TWalk>(a, 6, r4, r2), b0, b1, ref c6, ref d6);
+        if (TRows.Count > 7) Step<TColumns>(At<TWalk>(a, 7, r4, r3), b0, b1, ref c7, ref d7);
+        if (TRows.Count > 8) Step<TColumns>(At<TWalk>(a, 8, r8, 0), b0, b1, ref c8, ref d8);
+        if (TRows.Count > 9) Step<TColumns>(At<TWalk>(a, 9, r8, r1), b0, b1, ref c9, ref d9);
+        if (TRows.Count > 10) Step<TColumns>(At<TWalk>(a, 10, r8, r2), b0, b1, ref c10, ref d10);
+        if (TRows.Count > 11) Step<TColumns>(At<TWalk>(a, 11, r8, r3), b0, b1, ref c11, ref d11);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Step<TColumns>(float* a, Vector512<float> b0, Vector512<float> b1, ref Vector512<float> c, ref Vector512<float> d)
         where TColumns : struct, ITileColumns
@@ -169,6 +266,15 @@ internal static unsafe class MicroTile512
         Vector512<float> x = Vector512.Create(*a);
         c = Avx512F.FusedMultiplyAdd(x, b0, c);
         if (TColumns.Blocks > 1) d = Avx512F.FusedMultiplyAdd(x, b1, d);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Begin<TColumns>(float* a, Vector512<float> b0, Vector512<float> b1, out Vector512<float> c, out Vector512<float> d)
+        where TColumns : struct, ITileColumns
+    {
+        Vector512<float> x = Vector512.Create(*a);
+        c = x * b0;
+        d = TColumns.Blocks > 1 ? x * b1 : Vector512<float>.Zero;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -207,22 +313,33 @@ internal static unsafe class MicroTile512
         }
     }
 
+    /// <summary>Row <paramref name="row"/> of A: a constant away where the rows are neighbours.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Join<TColumns>(float* tile, ref Vector512<float> c, ref Vector512<float> d)
+    private static float* At<TWalk>(float* a, int row, nint fours, nint ones)
+        where TWalk : struct, IWalk => TWalk.UnitRows ? a + row : a + fours + ones;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Join<TColumns>(float* stack, int row, ref Vector512<float> c, ref Vector512<float> d)
         where TColumns : struct, ITileColumns
     {
-        c = Vector512.Load(tile) + c;
-        if (TColumns.Blocks > 1) d = Vector512.Load(tile + 16) + d;
+        c = Vector512.Load(stack + row) + c;
+        if (TColumns.Blocks > 1) d = Vector512.Load(stack + row + 16) + d;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Push<TColumns>(float* tile, ref Vector512<float> c, ref Vector512<float> d)
+    private static void Push<TColumns>(float* stack, int row, Vector512<float> c, Vector512<float> d)
         where TColumns : struct, ITileColumns
     {
-        c.Store(tile);
-        c = Vector512<float>.Zero;
-        if (TColumns.Blocks > 1) d.Store(tile + 16);
-        d = Vector512<float>.Zero;
+        c.Store(stack + row);
+        if (TColumns.Blocks > 1) d.Store(stack + row + 16);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Settle<TColumns>(ref Vector512<float> c, ref Vector512<float> d)
+        where TColumns : struct, ITileColumns
+    {
+        c += Vector512<float>.Zero;
+        if (TColumns.Blocks > 1) d += Vector512<float>.Zero;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

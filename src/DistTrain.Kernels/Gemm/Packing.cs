@@ -31,8 +31,7 @@ internal static unsafe class Packing
             int height = TileDispatch.Height<T>(rows - r);
             float* source = a + (r * row);
             if (row == 1) CopyStrip<T>(source, step, height, depth, panel);
-            else if (height % 4 == 0) TransposeStrip<T>(source, row, height, height, depth, panel);
-            else GatherStrip(source, row, height, height, depth, panel);
+            else TransposeStrip<T>(source, row, height, height, depth, panel);
             panel += height * depth;
             r += height;
         }
@@ -64,8 +63,8 @@ internal static unsafe class Packing
                 {
                     int present = Math.Clamp(real - block, 0, 16);
                     float* from = source + (block * column);
-                    if (present == 16) TransposeStrip<T>(from, column, 16, strip, depth, panel + block);
-                    else GatherPadded(from, column, present, strip, depth, panel + block);
+                    TransposeStrip<T>(from, column, present, strip, depth, panel + block);
+                    if (present < 16) Pad(present, strip, depth, panel + block);
                 }
             }
             panel += strip * depth;
@@ -85,20 +84,26 @@ internal static unsafe class Packing
         }
     }
 
+    /// <summary>Transposes <paramref name="rows"/> rows (at most 16) of <paramref name="depth"/>: fours by vectors, the rest one by one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TransposeStrip<T>(float* source, nint stride, int rows, int height, nint depth, float* panel)
         where T : struct, ILanes<T>
     {
+        int fours = rows & ~3;
         nint k = 0;
-        if (rows == 16)
-            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 16, height, panel);
-        else if (rows == 12)
-            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 12, height, panel);
-        else if (rows == 8)
-            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 8, height, panel);
-        else
-            for (; k <= depth - 4; k += 4, source += 4, panel += 4 * height) Transpose<T>(source, stride, 4, height, panel);
-        GatherStrip(source, stride, rows, height, depth - k, panel);
+        float* from = source;
+        float* to = panel;
+        if (fours == 16)
+            for (; k <= depth - 4; k += 4, from += 4, to += 4 * height) Transpose<T>(from, stride, 16, height, to);
+        else if (fours == 12)
+            for (; k <= depth - 4; k += 4, from += 4, to += 4 * height) Transpose<T>(from, stride, 12, height, to);
+        else if (fours == 8)
+            for (; k <= depth - 4; k += 4, from += 4, to += 4 * height) Transpose<T>(from, stride, 8, height, to);
+        else if (fours == 4)
+            for (; k <= depth - 4; k += 4, from += 4, to += 4 * height) Transpose<T>(from, stride, 4, height, to);
+        Gather(from, stride, 0, fours, height, depth - k, to);
+        // Whole vectors were stored: what they spilled over a row's end is put right here.
+        Gather(source, stride, fours, rows, height, depth, panel);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -112,19 +117,17 @@ internal static unsafe class Packing
         T.Store(panel + (3 * height), c3);
     }
 
-    private static void GatherStrip(float* source, nint stride, int rows, int height, nint depth, float* panel)
+    private static void Gather(float* source, nint stride, int begin, int end, int height, nint depth, float* panel)
     {
+        if (begin == end) return;
         for (nint k = 0; k < depth; k++, panel += height)
-            for (int r = 0; r < rows; r++) panel[r] = source[(r * stride) + k];
+            for (int r = begin; r < end; r++) panel[r] = source[(r * stride) + k];
     }
 
-    private static void GatherPadded(float* source, nint stride, int real, int height, nint depth, float* panel)
+    private static void Pad(int real, int height, nint depth, float* panel)
     {
         for (nint k = 0; k < depth; k++, panel += height)
-        {
-            for (int r = 0; r < real; r++) panel[r] = source[(r * stride) + k];
             for (int r = real; r < 16; r++) panel[r] = 0;
-        }
     }
 
     /// <summary>Copies <paramref name="real"/> neighbouring floats of each k and pads them to <paramref name="width"/>.</summary>

@@ -17,6 +17,9 @@ internal unsafe struct SegmentedProblem
     public float* DW;
     public nint StrideDW;
 
+    /// <summary>(Outputs): receives the column sums of dY; null for none.</summary>
+    public float* DB;
+
     /// <summary>(Leaves): how many rows each leaf has.</summary>
     public nint* Depths;
 
@@ -80,7 +83,7 @@ internal static unsafe class SegmentedDriver
             for (nint i = rowBegin; i < rowEnd; i += blockM)
             {
                 nint rows = Math.Min(blockM, rowEnd - i);
-                PackDY<T>(in p, i, rows, panelA);
+                PackDY<T>(in p, i, rows, panelA, j == 0 && p.DB != null ? stack : null);
                 for (nint jj = 0; jj < columns; jj += width)
                 {
                     t.Columns = (int)Math.Min(width, columns - jj);
@@ -116,21 +119,44 @@ internal static unsafe class SegmentedDriver
         }
     }
 
-    /// <summary>Packs columns of dY, the rows of dW.</summary>
-    private static void PackDY<T>(in SegmentedProblem p, nint row, nint rows, float* panel)
+    /// <summary>Packs columns of dY, the rows of dW; with a stack it sums them too, strip by strip while they are in the L1 cache.</summary>
+    private static void PackDY<T>(in SegmentedProblem p, nint row, nint rows, float* panel, float* stack)
         where T : struct, ILanes<T>
     {
         for (nint i = 0; i < rows;)
         {
             int height = TileDispatch.Height<T>(rows - i);
+            float* strip = panel;
             for (int r = 0; r < p.RangeCount; r++)
             {
                 nint count = p.Ranges[r].Count;
                 Packing.CopyStrip<T>(p.DY + (p.Ranges[r].Start * p.StrideDY) + row + i, p.StrideDY, height, count, panel);
                 panel += count * height;
             }
+            if (stack != null) SumStrip<T>(strip, height, p.Depths, p.Leaves, stack, p.DB + row + i);
             i += height;
         }
+    }
+
+    /// <summary>Sums the rows of a packed strip leaf by leaf and along the tree, as <see cref="ColumnSumKernel"/> does.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SumStrip<T>(float* strip, int height, nint* depths, int leaves, float* stack, float* sums)
+        where T : struct, ILanes<T>
+    {
+        int pending = 0;
+        for (int leaf = 0; leaf < leaves; leaf++)
+        {
+            T sum = T.Zero;
+            for (nint k = depths[leaf]; k > 0; k--, strip += height) sum += T.LoadPartial(strip, height);
+            for (int joins = LeafTree.Joins(leaf, leaf == leaves - 1, pending); joins > 0; joins--)
+            {
+                pending--;
+                sum = T.Load(stack + (pending * 16)) + sum;
+            }
+            T.Store(stack + (pending * 16), sum);
+            pending++;
+        }
+        T.StorePartial(sums, T.Load(stack), height);
     }
 
     private struct Body : IParallelBody

@@ -30,6 +30,7 @@ public static unsafe class SegmentedGemm
     /// <param name="dW">(outputs, inputs), rows of <paramref name="strideDW"/> floats: overwritten.</param>
     /// <param name="strideDW">Floats from one row of dW to the next.</param>
     /// <param name="pool">Null for the caller alone.</param>
+    /// <param name="db">(outputs): receives what <see cref="ColumnSum"/> gives, from dY on its way to the tiles; null for none.</param>
     /// <exception cref="ArgumentException">The leaves don't describe the ranges.</exception>
     public static void WeightGradient(
         float* dY,
@@ -42,12 +43,18 @@ public static unsafe class SegmentedGemm
         ReadOnlySpan<int> leafStarts,
         float* dW,
         nint strideDW,
-        KernelPool? pool = null)
+        KernelPool? pool = null,
+        float* db = null)
     {
         Guard.Length(outputs, nameof(outputs));
         Guard.Length(inputs, nameof(inputs));
         nint rows = CheckLeaves(ranges, leafStarts);
-        if (outputs == 0 || inputs == 0) return;
+        if (outputs == 0) return;
+        if (inputs == 0)
+        {
+            if (db != null) ColumnSum(dY, strideDY, outputs, ranges, leafStarts, db, pool);
+            return;
+        }
         Guard.Stride(strideDY, outputs, nameof(strideDY));
         Guard.Stride(strideX, inputs, nameof(strideX));
         Guard.Stride(strideDW, inputs, nameof(strideDW));
@@ -56,6 +63,12 @@ public static unsafe class SegmentedGemm
         Guard.NotNull(dW, outputs, nameof(dW));
         Guard.Apart(dW, ((outputs - 1) * strideDW) + inputs, dY, rows * strideDY);
         Guard.Apart(dW, ((outputs - 1) * strideDW) + inputs, x, rows * strideX);
+        if (db != null)
+        {
+            Guard.Apart(db, outputs, dY, rows * strideDY);
+            Guard.Apart(db, outputs, x, rows * strideX);
+            Guard.Apart(db, outputs, dW, ((outputs - 1) * strideDW) + inputs);
+        }
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {
@@ -73,6 +86,7 @@ public static unsafe class SegmentedGemm
                     Leaves = leafStarts.Length - 1,
                     DW = dW,
                     StrideDW = strideDW,
+                    DB = db,
                 },
                 pool);
         }

@@ -79,6 +79,11 @@ internal readonly struct Rows8 : ICount
     public static int Count => 8;
 }
 
+internal readonly struct Rows10 : ICount
+{
+    public static int Count => 10;
+}
+
 internal readonly struct Rows12 : ICount
 {
     public static int Count => 12;

@@ -8,7 +8,7 @@ internal enum TileWalk
     StridedRows,
 }
 
-/// <summary>Picks the micro-kernel for a tile's size. Rows are cut greedily into the heights that a width has kernels for.</summary>
+/// <summary>Picks the micro-kernel for a tile's size. Rows are cut into the heights that a width has kernels for.</summary>
 internal static unsafe class TileDispatch
 {
     /// <summary>The columns of a full tile.</summary>
@@ -25,13 +25,12 @@ internal static unsafe class TileDispatch
     {
         if (T.TileRows >= 12)
         {
-            if (rows >= 12) return 12;
+            // Low tiles leave the multipliers waiting for one another: 16 rows go as two of 8, 14 as 8 and 6.
+            if (rows >= 12) return rows is 16 or 14 ? 8 : 12;
+            if (rows >= 10) return 10;
             if (rows >= 8) return 8;
         }
-        else if (T.TileRows >= 6 && rows >= 6)
-        {
-            return 6;
-        }
+        if (T.TileRows >= 6 && rows >= 6) return 6;
         if (T.TileRows >= 4 && rows >= 4) return 4;
         return T.TileRows >= 2 && rows >= 2 ? 2 : 1;
     }
@@ -55,15 +54,28 @@ internal static unsafe class TileDispatch
             if (columns > 16) return Rows512<TwoPartialBlocks, TWalk>(rows);
             return columns == 16 ? Rows512<OneBlock, TWalk>(rows) : Rows512<OnePartialBlock, TWalk>(rows);
         }
+        if (typeof(T) == typeof(Lanes256)) return columns == 16 ? Rows256<OneBlock, TWalk>(rows) : Rows256<OnePartialBlock, TWalk>(rows);
         return columns == 16 ? Rows<T, OneBlock, TWalk>(rows) : Rows<T, OnePartialBlock, TWalk>(rows);
     }
+
+    private static delegate*<ref TileArguments, void> Rows256<TColumns, TWalk>(int rows)
+        where TColumns : struct, ITileColumns
+        where TWalk : struct, IWalk => rows switch
+        {
+            6 => &MicroTile256.Run<Rows6, TColumns, TWalk>,
+            4 => &MicroTile256.Run<Rows4, TColumns, TWalk>,
+            2 => &MicroTile256.Run<Rows2, TColumns, TWalk>,
+            _ => &MicroTile256.Run<Rows1, TColumns, TWalk>,
+        };
 
     private static delegate*<ref TileArguments, void> Rows512<TColumns, TWalk>(int rows)
         where TColumns : struct, ITileColumns
         where TWalk : struct, IWalk => rows switch
         {
             12 => &MicroTile512.Run<Rows12, TColumns, TWalk>,
+            10 => &MicroTile512.Run<Rows10, TColumns, TWalk>,
             8 => &MicroTile512.Run<Rows8, TColumns, TWalk>,
+            6 => &MicroTile512.Run<Rows6, TColumns, TWalk>,
             4 => &MicroTile512.Run<Rows4, TColumns, TWalk>,
             2 => &MicroTile512.Run<Rows2, TColumns, TWalk>,
             _ => &MicroTile512.Run<Rows1, TColumns, TWalk>,

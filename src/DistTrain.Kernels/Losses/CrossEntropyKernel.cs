@@ -65,7 +65,7 @@ internal unsafe struct CrossEntropyKernel : IRangeKernel
         int label = Labels[row];
         T present = T.FirstLanes(classes);
         T v = T.LoadPartial(x, classes);
-        T max = T.LargestInAll(T.Larger(T.Select(present, v, T.Broadcast(float.NegativeInfinity)), T.Broadcast(float.NegativeInfinity)));
+        T max = T.LargestInAll(T.Greater(T.Select(present, v, T.Broadcast(float.NegativeInfinity)), T.Broadcast(float.NegativeInfinity)));
         T e = T.And(LaneMath.ExpUpTo89(v - max), present);
         T total = T.SumInAll(e);
         *sum = T.First(total);

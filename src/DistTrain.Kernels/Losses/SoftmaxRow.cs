@@ -21,18 +21,18 @@ internal static unsafe class SoftmaxRow
             T b = lowest, c = lowest, d = lowest;
             for (; i <= length - 64; i += 64)
             {
-                a = T.Larger(T.Load(x + i), a);
-                b = T.Larger(T.Load(x + i + 16), b);
-                c = T.Larger(T.Load(x + i + 32), c);
-                d = T.Larger(T.Load(x + i + 48), d);
+                a = T.Greater(T.Load(x + i), a);
+                b = T.Greater(T.Load(x + i + 16), b);
+                c = T.Greater(T.Load(x + i + 32), c);
+                d = T.Greater(T.Load(x + i + 48), d);
             }
-            a = T.Larger(T.Larger(a, b), T.Larger(c, d));
+            a = T.Greater(T.Greater(a, b), T.Greater(c, d));
         }
-        for (; i <= length - 16; i += 16) a = T.Larger(T.Load(x + i), a);
+        for (; i <= length - 16; i += 16) a = T.Greater(T.Load(x + i), a);
         if (i < length)
         {
             int rest = (int)(length - i);
-            a = T.Select(T.FirstLanes(rest), T.Larger(T.LoadPartial(x + i, rest), a), a);
+            a = T.Select(T.FirstLanes(rest), T.Greater(T.LoadPartial(x + i, rest), a), a);
         }
         return T.LargestInAll(a);
     }

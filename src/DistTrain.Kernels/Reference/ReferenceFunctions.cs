@@ -1,21 +1,14 @@
 namespace DistTrain.Kernels.Reference;
 
 /// <summary>The functions of <see cref="LaneMath"/> for one float, in plain C#: the oracle of their bits.</summary>
-internal static class ReferenceFunctions
+internal static partial class ReferenceFunctions
 {
     public static float Exp(float x)
     {
         if (x > 89f) x = 89f;
         if (x < -104f) x = -104f;
-        float shifted = MathF.FusedMultiplyAdd(x, 1.44269502f, 12582912f);
-        float n = shifted - 12582912f;
-        float r = MathF.FusedMultiplyAdd(n, -0.693145751953125f, x);
-        r = MathF.FusedMultiplyAdd(n, -1.42860677e-06f, r);
-        float q = Polynomial(r, 0.000198911031f, 0.0013933751f, 0.00833331048f, 0.041666463f, 0.166666672f, 0.5f);
-        float p = 1f + MathF.FusedMultiplyAdd(q, r * r, r);
-        int exponent = BitConverter.SingleToInt32Bits(shifted) - 0x4B400000;
-        int half = exponent >> 1;
-        return p * PowerOfTwo(half) * PowerOfTwo(exponent - half);
+        int n = Exponent(x, out float r);
+        return TimesPowerOfTwo(1f + Expm1Polynomial(r), n);
     }
 
     public static float Log(float x)
@@ -27,11 +20,7 @@ internal static class ReferenceFunctions
         int moved = BitConverter.SingleToInt32Bits(denormal ? x * 8388608f : x) - 0x3F3504F3;
         float e = (moved >> 23) - (denormal ? 23f : 0f);
         float f = BitConverter.Int32BitsToSingle((moved & 0x007FFFFF) + 0x3F3504F3) - 1f;
-        float p = Polynomial(
-            f, 0.0697427541f, -0.114818826f, 0.116854988f, -0.124254234f, 0.142490223f, -0.166678116f, 0.20000717f, -0.24999997f, 0.333333313f);
-        float square = f * f;
-        float tail = MathF.FusedMultiplyAdd(p, square * f, MathF.FusedMultiplyAdd(e, 1.42860677e-06f, square * -0.5f));
-        return MathF.FusedMultiplyAdd(e, 0.693145751953125f, f + tail);
+        return LogPolynomial(f, e);
     }
 
     public static float Tanh(float x)
@@ -49,8 +38,8 @@ internal static class ReferenceFunctions
 
     public static float Sigmoid(float x)
     {
-        float z = Exp(-MathF.Abs(x));
-        return (x < 0 ? z : 1f) / (1f + z);
+        float t = SigmoidTail(1f, x);
+        return x < 0 ? t : 1f - t;
     }
 
     public static float Relu(float x) => x < 0 ? 0f : x;
@@ -76,6 +65,44 @@ internal static class ReferenceFunctions
         float sum = highestFirst[0];
         for (int i = 1; i < highestFirst.Length; i++) sum = MathF.FusedMultiplyAdd(sum, x, highestFirst[i]);
         return sum;
+    }
+
+    private static int Exponent(float x, out float r)
+    {
+        float n = MathF.FusedMultiplyAdd(x, 1.44269502f, 12582912f) - 12582912f;
+        r = MathF.FusedMultiplyAdd(n, -1.42860677e-06f, MathF.FusedMultiplyAdd(n, -0.693145751953125f, x));
+        return float.IsNaN(n) ? 0 : (int)n;
+    }
+
+    private static float Expm1Polynomial(float r)
+    {
+        float q = Polynomial(r, 0.000198911031f, 0.0013933751f, 0.00833331048f, 0.041666463f, 0.166666672f, 0.5f);
+        return MathF.FusedMultiplyAdd(q, r * r, r);
+    }
+
+    private static float LogPolynomial(float f, float e)
+    {
+        float p = Polynomial(
+            f, 0.0697427541f, -0.114818826f, 0.116854988f, -0.124254234f, 0.142490223f, -0.166678116f, 0.20000717f, -0.24999997f, 0.333333313f);
+        float square = f * f;
+        float tail = MathF.FusedMultiplyAdd(p, square * f, MathF.FusedMultiplyAdd(e, 1.42860677e-06f, square * -0.5f));
+        return MathF.FusedMultiplyAdd(e, 0.693145751953125f, f + tail);
+    }
+
+    private static float SigmoidTail(float a, float v)
+    {
+        float size = MathF.Abs(v);
+        int n = -Exponent(size > 120f ? 120f : size, out float r);
+        float power = TimesPowerOfTwo(1f, n);
+        float sum = 1f + power;
+        return TimesPowerOfTwo(a / (sum + (Expm1Polynomial(r) + (power - (sum - 1f)))), n);
+    }
+
+    /// <summary>a · 2^n, rounded once.</summary>
+    private static float TimesPowerOfTwo(float a, int n)
+    {
+        int half = n >> 1;
+        return a * PowerOfTwo(half) * PowerOfTwo(n - half);
     }
 
     private static float PowerOfTwo(int n) => BitConverter.Int32BitsToSingle((n + 127) << 23);

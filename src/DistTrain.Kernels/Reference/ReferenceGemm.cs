@@ -5,7 +5,7 @@ namespace DistTrain.Kernels.Reference;
 /// <summary>Matrix products by three plain loops, in the documented order.</summary>
 internal static unsafe class ReferenceGemm
 {
-    /// <summary>See <see cref="Gemm.Multiply"/>.</summary>
+    /// <summary>See <see cref="Gemm"/>.</summary>
     public static void Multiply(
         bool transA, bool transB, int m, int n, int k, float alpha, float* a, int lda, float* b, int ldb,
         float beta, float* c, int ldc, float* bias, Activation activation)

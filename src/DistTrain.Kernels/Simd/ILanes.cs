@@ -5,10 +5,7 @@ namespace DistTrain.Kernels;
 /// once over this type; all its operations are exact or correctly rounded lane by lane, so every width gives the same
 /// bits, and a reduction over 16 lanes means the same everywhere.
 /// </summary>
-/// <remarks>
-/// A comparison gives all ones or all zeros per lane. Operations on bits treat a lane as a 32-bit integer.
-/// </remarks>
-internal unsafe interface ILanes<T>
+internal unsafe interface ILanes<T> : IArithmetic<T>
     where T : struct, ILanes<T>
 {
     /// <summary>How many rows of 16 lanes the registers hold as accumulators of a matrix tile.</summary>
@@ -16,12 +13,6 @@ internal unsafe interface ILanes<T>
 
     /// <summary>How many columns of 16 lanes such a tile has: 1 or 2.</summary>
     static abstract int TileBlocks { get; }
-
-    static abstract T Zero { get; }
-
-    static abstract T Broadcast(float value);
-
-    static abstract T BroadcastBits(int value);
 
     /// <summary>A float of memory in all lanes: one load, no shuffle, which would take an arithmetic port's time.</summary>
     static abstract T BroadcastFrom(float* source);
@@ -42,51 +33,8 @@ internal unsafe interface ILanes<T>
     /// </summary>
     static abstract void LoadColumns(float* source, nint stride, int rows, out T c0, out T c1, out T c2, out T c3);
 
-    static abstract T operator +(T a, T b);
-
-    static abstract T operator -(T a, T b);
-
-    static abstract T operator *(T a, T b);
-
-    static abstract T operator /(T a, T b);
-
-    /// <summary>a·b + c, rounded once.</summary>
-    static abstract T Fma(T a, T b, T c);
-
-    static abstract T Sqrt(T a);
-
     /// <summary>IEEE 754:2019 maximum: a NaN operand gives NaN, +0 is above -0.</summary>
     static abstract T Max(T a, T b);
-
-    /// <summary>a where a &gt; b, else b; so b where either is NaN, and for zeros of any signs. One instruction on x86.</summary>
-    static abstract T Larger(T a, T b);
-
-    /// <summary>a · 2^n for a lane of whole numbers n in [-252, 254], rounded once; anything where a is NaN stays NaN.</summary>
-    static abstract T TimesPowerOfTwo(T a, T n);
-
-    static abstract T LessThan(T a, T b);
-
-    static abstract T Equal(T a, T b);
-
-    /// <summary>Where <paramref name="mask"/> is all ones <paramref name="a"/>, where it is zero <paramref name="b"/>.</summary>
-    static abstract T Select(T mask, T a, T b);
-
-    static abstract T And(T a, T b);
-
-    static abstract T Or(T a, T b);
-
-    static abstract T Xor(T a, T b);
-
-    static abstract T AddBits(T a, T b);
-
-    static abstract T SubtractBits(T a, T b);
-
-    static abstract T ShiftLeft(T a, int count);
-
-    static abstract T ShiftRightArithmetic(T a, int count);
-
-    /// <summary>The lanes' integers as floats, correctly rounded.</summary>
-    static abstract T BitsToFloat(T a);
 
     /// <summary>All ones in the lanes below <paramref name="count"/>.</summary>
     static abstract T FirstLanes(int count);

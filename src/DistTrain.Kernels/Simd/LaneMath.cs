@@ -3,127 +3,51 @@ using System.Runtime.CompilerServices;
 namespace DistTrain.Kernels;
 
 /// <summary>
-/// exp, log, tanh and sigmoid over 16 lanes: fixed polynomials with fused multiply-adds, at most 2 ulp off over the
+/// Functions over 16 lanes: fixed polynomials with fused multiply-adds, at most 2 ulp off over the
 /// whole range, denormals kept, NaN through. Sqrt and division are the hardware's own, which IEEE rounds exactly.
 /// </summary>
-internal static class LaneMath
+internal static partial class LaneMath
 {
     private const float Ln2High = 0.693145751953125f;      // 15 bits, so that n * Ln2High is exact
     private const float Ln2Low = 1.42860677e-06f;
     private const float Magic = 12582912f;                 // 1.5 * 2^23: adding it rounds to an integer in the low bits
-    private const int MagicBits = 0x4B400000;
     private const int SignBit = unchecked((int)0x80000000);
 
     /// <summary>
-    /// e^x. n = round(x/ln 2), r = x - n ln 2, e^r = 1 + r + r² q(r), times 2^n, so that results below the
-    /// normal range are rounded once.
+    /// e^x. n = round(x/ln 2), r = x - n ln 2, e^r = 1 + r + r² q(r), times 2^n, rounded once there.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Exp<T>(T x)
-        where T : struct, ILanes<T>
+        where T : struct, IArithmetic<T>
     {
-        // Beyond these the result is infinity or +0 anyway; a NaN passes both comparisons.
-        T high = T.Broadcast(89f);
-        return ExpUpTo89(T.Select(T.LessThan(high, x), high, x));
+        // Beyond these the result is infinity or +0 anyway; a NaN passes both.
+        T n = Exponent(T.Greater(T.Broadcast(-104f), T.Lesser(T.Broadcast(89f), x)), out T r);
+        T p = T.Broadcast(1f) + Expm1Polynomial(r);
+        return T.TimesPowerOfTwo(p, n);
     }
 
-    /// <summary>The same bits as <see cref="Exp"/>, for x of at most 89 or NaN.</summary>
+    /// <summary>n = round(x/ln 2) and r = x - n ln 2, for |x| up to 120.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T ExpUpTo89<T>(T x)
-        where T : struct, ILanes<T>
+    private static T Exponent<T>(T x, out T r)
+        where T : struct, IArithmetic<T>
     {
-        x = T.Larger(T.Broadcast(-104f), x);
-        T shifted = T.Fma(x, T.Broadcast(1.44269502f), T.Broadcast(Magic));
-        T n = shifted - T.Broadcast(Magic);
-        T r = T.Fma(n, T.Broadcast(-Ln2High), x);
-        r = T.Fma(n, T.Broadcast(-Ln2Low), r);
+        T n = T.Fma(x, T.Broadcast(1.44269502f), T.Broadcast(Magic)) - T.Broadcast(Magic);
+        r = T.Fma(n, T.Broadcast(-Ln2Low), T.Fma(n, T.Broadcast(-Ln2High), x));
+        return n;
+    }
+
+    /// <summary>e^r - 1 = r + r² q(r) for |r| up to ln(2)/2.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T Expm1Polynomial<T>(T r)
+        where T : struct, IArithmetic<T>
+    {
         T q = T.Broadcast(0.000198911031f);
         q = T.Fma(q, r, T.Broadcast(0.0013933751f));
         q = T.Fma(q, r, T.Broadcast(0.00833331048f));
         q = T.Fma(q, r, T.Broadcast(0.041666463f));
         q = T.Fma(q, r, T.Broadcast(0.166666672f));
         q = T.Fma(q, r, T.Broadcast(0.5f));
-        T p = T.Broadcast(1f) + T.Fma(q, r * r, r);
-        return T.TimesPowerOfTwo(p, n);
-    }
-
-    /// <summary>
-    /// <see cref="ExpUpTo89{T}(T)"/> of four vectors at once: a single one is a chain of 15 dependent steps, of which the
-    /// processor can't look far enough ahead to overlap several.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void ExpUpTo89<T>(ref T a, ref T b, ref T c, ref T d)
-        where T : struct, ILanes<T>
-    {
-        if (T.TileBlocks == 1)
-        {
-            // With 16 registers, or several to a vector, four chains would live on the stack.
-            a = ExpUpTo89(a);
-            b = ExpUpTo89(b);
-            c = ExpUpTo89(c);
-            d = ExpUpTo89(d);
-            return;
-        }
-        T constant = T.Broadcast(-104f);
-        a = T.Larger(constant, a);
-        b = T.Larger(constant, b);
-        c = T.Larger(constant, c);
-        d = T.Larger(constant, d);
-        constant = T.Broadcast(1.44269502f);
-        T magic = T.Broadcast(Magic);
-        T na = T.Fma(a, constant, magic) - magic;
-        T nb = T.Fma(b, constant, magic) - magic;
-        T nc = T.Fma(c, constant, magic) - magic;
-        T nd = T.Fma(d, constant, magic) - magic;
-        Step(ref a, ref b, ref c, ref d, na, nb, nc, nd, -Ln2High);
-        Step(ref a, ref b, ref c, ref d, na, nb, nc, nd, -Ln2Low);
-        T qa = T.Broadcast(0.000198911031f), qb = qa, qc = qa, qd = qa;
-        Horner(ref qa, ref qb, ref qc, ref qd, a, b, c, d, 0.0013933751f);
-        Horner(ref qa, ref qb, ref qc, ref qd, a, b, c, d, 0.00833331048f);
-        Horner(ref qa, ref qb, ref qc, ref qd, a, b, c, d, 0.041666463f);
-        Horner(ref qa, ref qb, ref qc, ref qd, a, b, c, d, 0.166666672f);
-        Horner(ref qa, ref qb, ref qc, ref qd, a, b, c, d, 0.5f);
-        qa = T.Fma(qa, a * a, a);
-        qb = T.Fma(qb, b * b, b);
-        qc = T.Fma(qc, c * c, c);
-        qd = T.Fma(qd, d * d, d);
-        constant = T.Broadcast(1f);
-        a = T.TimesPowerOfTwo(constant + qa, na);
-        b = T.TimesPowerOfTwo(constant + qb, nb);
-        c = T.TimesPowerOfTwo(constant + qc, nc);
-        d = T.TimesPowerOfTwo(constant + qd, nd);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Step<T>(ref T a, ref T b, ref T c, ref T d, T na, T nb, T nc, T nd, float factor)
-        where T : struct, ILanes<T>
-    {
-        T f = T.Broadcast(factor);
-        a = T.Fma(na, f, a);
-        b = T.Fma(nb, f, b);
-        c = T.Fma(nc, f, c);
-        d = T.Fma(nd, f, d);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Horner<T>(ref T qa, ref T qb, ref T qc, ref T qd, T a, T b, T c, T d, float next)
-        where T : struct, ILanes<T>
-    {
-        T f = T.Broadcast(next);
-        qa = T.Fma(qa, a, f);
-        qb = T.Fma(qb, b, f);
-        qc = T.Fma(qc, c, f);
-        qd = T.Fma(qd, d, f);
-    }
-
-    /// <summary>a · 2^n for lanes without an instruction for it, in two halves, so that only the second one can round.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T TimesPowerOfTwo<T>(T a, T n)
-        where T : struct, ILanes<T>
-    {
-        T exponent = T.SubtractBits(n + T.Broadcast(Magic), T.BroadcastBits(MagicBits));
-        T half = T.ShiftRightArithmetic(exponent, 1);
-        return a * PowerOfTwo(half) * PowerOfTwo(T.SubtractBits(exponent, half));
+        return T.Fma(q, r * r, r);
     }
 
     /// <summary>
@@ -131,7 +55,7 @@ internal static class LaneMath
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Log<T>(T x)
-        where T : struct, ILanes<T>
+        where T : struct, IArithmetic<T>
     {
         T denormal = T.LessThan(x, T.BroadcastBits(0x00800000));
         T scaled = T.Select(denormal, x * T.Broadcast(8388608f), x);
@@ -141,6 +65,20 @@ internal static class LaneMath
         e = e - T.And(denormal, T.Broadcast(23f));
         T m = T.AddBits(T.And(moved, T.BroadcastBits(0x007FFFFF)), T.BroadcastBits(0x3F3504F3));
         T f = m - T.Broadcast(1f);
+        T result = LogPolynomial(f, e);
+        T infinity = T.Broadcast(float.PositiveInfinity);
+        result = T.Select(T.Equal(x, infinity), infinity, result);
+        result = T.Select(T.Equal(x, T.Zero), T.Broadcast(float.NegativeInfinity), result);
+        T ordered = T.Equal(x, x);
+        T negative = T.LessThan(x, T.Zero);
+        return T.Select(negative, T.Broadcast(float.NaN), T.Select(ordered, result, x));
+    }
+
+    /// <summary>ln(1 + f) + e ln 2 for 1 + f in [√½, √2).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T LogPolynomial<T>(T f, T e)
+        where T : struct, IArithmetic<T>
+    {
         T p = T.Broadcast(0.0697427541f);
         p = T.Fma(p, f, T.Broadcast(-0.114818826f));
         p = T.Fma(p, f, T.Broadcast(0.116854988f));
@@ -152,19 +90,13 @@ internal static class LaneMath
         p = T.Fma(p, f, T.Broadcast(0.333333313f));
         T square = f * f;
         T tail = T.Fma(p, square * f, T.Fma(e, T.Broadcast(Ln2Low), square * T.Broadcast(-0.5f)));
-        T result = T.Fma(e, T.Broadcast(Ln2High), f + tail);
-        T infinity = T.Broadcast(float.PositiveInfinity);
-        result = T.Select(T.Equal(x, infinity), infinity, result);
-        result = T.Select(T.Equal(x, T.Zero), T.Broadcast(float.NegativeInfinity), result);
-        T ordered = T.Equal(x, x);
-        T negative = T.LessThan(x, T.Zero);
-        return T.Select(negative, T.Broadcast(float.NaN), T.Select(ordered, result, x));
+        return T.Fma(e, T.Broadcast(Ln2High), f + tail);
     }
 
     /// <summary>tanh x: x + x³ t(x²) below 0.625, else 1 - 2/(e^2|x| + 1) with the sign of x.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Tanh<T>(T x)
-        where T : struct, ILanes<T>
+        where T : struct, IArithmetic<T>
     {
         T sign = T.And(x, T.BroadcastBits(SignBit));
         T size = T.Xor(x, sign);
@@ -181,18 +113,30 @@ internal static class LaneMath
         return T.Or(T.Select(T.LessThan(size, T.Broadcast(0.625f)), small, large), sign);
     }
 
-    /// <summary>1/(1 + e^-x): with z = e^-|x|, that is 1/(1+z) from zero up and z/(1+z) below.</summary>
+    /// <summary>1/(1 + e^-x): with t = 1/(1 + e^|x|), that is t below zero and 1 - t from zero up.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Sigmoid<T>(T x)
-        where T : struct, ILanes<T>
+        where T : struct, IArithmetic<T>
     {
         T one = T.Broadcast(1f);
-        T z = Exp(T.Or(x, T.BroadcastBits(SignBit)));
-        return T.Select(T.LessThan(x, T.Zero), z, one) / (one + z);
+        T t = SigmoidTail(one, x);
+        return T.Select(T.LessThan(x, T.Zero), t, one - t);
     }
 
-    /// <summary>2^n for a lane of integers n in [-126, 127].</summary>
+    /// <summary>
+    /// a/(1 + e^|v|): with e^|v| = 2^n (1 + p), that is 2^-n (a / (1 + 2^-n + p)).
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static T PowerOfTwo<T>(T n)
-        where T : struct, ILanes<T> => T.ShiftLeft(T.AddBits(n, T.BroadcastBits(127)), 23);
+    private static T SigmoidTail<T>(T a, T v)
+        where T : struct, IArithmetic<T>
+    {
+        T one = T.Broadcast(1f);
+        T size = T.Xor(v, T.And(v, T.BroadcastBits(SignBit)));
+        T n = T.Zero - Exponent(T.Lesser(T.Broadcast(120f), size), out T r);
+        T power = T.TimesPowerOfTwo(one, n);
+        T sum = one + power;
+        // Up to n = 23 the sum is exact; beyond, what it loses is added to p, so that the divisor is rounded once.
+        T divisor = sum + (Expm1Polynomial(r) + (power - (sum - one)));
+        return T.TimesPowerOfTwo(a / divisor, n);
+    }
 }

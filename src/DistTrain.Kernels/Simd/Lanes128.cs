@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 
 namespace DistTrain.Kernels;
 
@@ -118,14 +117,10 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         Vector128.Max(a._d, b._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Larger(Lanes128 a, Lanes128 b) => new(
-        Larger(a._a, b._a),
-        Larger(a._b, b._b),
-        Larger(a._c, b._c),
-        Larger(a._d, b._d));
+    public static Lanes128 Lesser(Lanes128 a, Lanes128 b) => Select(LessThan(a, b), a, b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 TimesPowerOfTwo(Lanes128 a, Lanes128 n) => LaneMath.TimesPowerOfTwo(a, n);
+    public static Lanes128 Greater(Lanes128 a, Lanes128 b) => Select(LessThan(b, a), a, b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 LessThan(Lanes128 a, Lanes128 b) => new(
@@ -192,6 +187,17 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         Vector128.ConvertToSingle(a._c.AsInt32()),
         Vector128.ConvertToSingle(a._d.AsInt32()));
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 TimesPowerOfTwo(Lanes128 a, Lanes128 n) => PowersOfTwo.Multiply(a, n);
+
+    public static Lanes128 Lookup(float* table, Lanes128 index)
+    {
+        float* lanes = stackalloc float[16];
+        Store(lanes, index);
+        for (int i = 0; i < 16; i++) lanes[i] = table[((int*)lanes)[i] & 15];
+        return Load(lanes);
+    }
+
     public static Lanes128 FirstLanes(int count) => new(Mask(count), Mask(count - 4), Mask(count - 8), Mask(count - 12));
 
     public static float First(Lanes128 a) => a._a.ToScalar();
@@ -211,10 +217,6 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
     /// <summary>The last two levels of the tree for the maximum.</summary>
     public static float MaxOf(Vector128<float> four) =>
         MathF.Max(MathF.Max(four[0], four[2]), MathF.Max(four[1], four[3]));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> Larger(Vector128<float> a, Vector128<float> b) =>
-        Sse.IsSupported ? Sse.Max(a, b) : Vector128.ConditionalSelect(Vector128.GreaterThan(a, b), a, b);
 
     private static Vector128<float> Mask(int count) =>
         Vector128.LessThan(Vector128<int>.Indices, Vector128.Create(count)).AsSingle();

@@ -96,10 +96,10 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     public static Lanes256 Max(Lanes256 a, Lanes256 b) => new(Vector256.Max(a._a, b._a), Vector256.Max(a._b, b._b));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes256 Larger(Lanes256 a, Lanes256 b) => new(Avx.Max(a._a, b._a), Avx.Max(a._b, b._b));
+    public static Lanes256 Lesser(Lanes256 a, Lanes256 b) => new(Avx.Min(a._a, b._a), Avx.Min(a._b, b._b));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes256 TimesPowerOfTwo(Lanes256 a, Lanes256 n) => LaneMath.TimesPowerOfTwo(a, n);
+    public static Lanes256 Greater(Lanes256 a, Lanes256 b) => new(Avx.Max(a._a, b._a), Avx.Max(a._b, b._b));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 LessThan(Lanes256 a, Lanes256 b) => new(
@@ -149,6 +149,17 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
         Vector256.ConvertToSingle(a._b.AsInt32()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 TimesPowerOfTwo(Lanes256 a, Lanes256 n) => PowersOfTwo.Multiply(a, n);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Lookup(float* table, Lanes256 index)
+    {
+        Vector256<float> low = Vector256.Load(table);
+        Vector256<float> high = Vector256.Load(table + 8);
+        return new(Lookup8(low, high, index._a.AsInt32()), Lookup8(low, high, index._b.AsInt32()));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 FirstLanes(int count) => new(Mask(count), Mask(count - 8));
 
     public static float First(Lanes256 a) => a._a.ToScalar();
@@ -193,6 +204,13 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
         Vector256<float> v = Vector128.Load(source).ToVector256Unsafe();
         return rows > 4 ? v.WithUpper(Vector128.Load(source + (4 * stride))) : v;
     }
+
+    // The index's bit 3, moved to the sign, chooses between the table's halves.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Lookup8(Vector256<float> low, Vector256<float> high, Vector256<int> index) => Avx.BlendVariable(
+        Avx2.PermuteVar8x32(low, index),
+        Avx2.PermuteVar8x32(high, index),
+        (index << 28).AsSingle());
 
     private static Vector256<float> Mask(int count) =>
         Vector256.LessThan(Vector256<int>.Indices, Vector256.Create(count)).AsSingle();

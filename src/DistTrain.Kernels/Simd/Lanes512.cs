@@ -79,10 +79,10 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     public static Lanes512 Max(Lanes512 a, Lanes512 b) => new(Vector512.Max(a._a, b._a));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes512 Larger(Lanes512 a, Lanes512 b) => new(Avx512F.Max(a._a, b._a));
+    public static Lanes512 Lesser(Lanes512 a, Lanes512 b) => new(Avx512F.Min(a._a, b._a));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes512 TimesPowerOfTwo(Lanes512 a, Lanes512 n) => new(Avx512F.Scale(a._a, n._a));
+    public static Lanes512 Greater(Lanes512 a, Lanes512 b) => new(Avx512F.Max(a._a, b._a));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 LessThan(Lanes512 a, Lanes512 b) => new(Vector512.LessThan(a._a, b._a));
@@ -90,8 +90,9 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 Equal(Lanes512 a, Lanes512 b) => new(Vector512.Equals(a._a, b._a));
 
+    // Unlike ConditionalSelect it takes a comparison's mask register as it is.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes512 Select(Lanes512 mask, Lanes512 a, Lanes512 b) => new(Vector512.ConditionalSelect(mask._a, a._a, b._a));
+    public static Lanes512 Select(Lanes512 mask, Lanes512 a, Lanes512 b) => new(Avx512F.BlendVariable(b._a, a._a, mask._a));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 And(Lanes512 a, Lanes512 b) => new(a._a & b._a);
@@ -116,6 +117,13 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 BitsToFloat(Lanes512 a) => new(Vector512.ConvertToSingle(a._a.AsInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 TimesPowerOfTwo(Lanes512 a, Lanes512 n) => new(Avx512F.Scale(a._a, n._a));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 Lookup(float* table, Lanes512 index) =>
+        new(Avx512F.PermuteVar16x32(Vector512.Load(table), index._a.AsInt32()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 FirstLanes(int count) => new(Mask(count));

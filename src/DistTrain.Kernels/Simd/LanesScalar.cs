@@ -96,13 +96,17 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
         return a;
     }
 
-    public static LanesScalar Larger(LanesScalar a, LanesScalar b)
+    public static LanesScalar Lesser(LanesScalar a, LanesScalar b)
+    {
+        for (int i = 0; i < 16; i++) a[i] = a[i] < b[i] ? a[i] : b[i];
+        return a;
+    }
+
+    public static LanesScalar Greater(LanesScalar a, LanesScalar b)
     {
         for (int i = 0; i < 16; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
         return a;
     }
-
-    public static LanesScalar TimesPowerOfTwo(LanesScalar a, LanesScalar n) => LaneMath.TimesPowerOfTwo(a, n);
 
     public static LanesScalar LessThan(LanesScalar a, LanesScalar b)
     {
@@ -168,6 +172,14 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
     {
         for (int i = 0; i < 16; i++) a[i] = Bits(a[i]);
         return a;
+    }
+
+    public static LanesScalar TimesPowerOfTwo(LanesScalar a, LanesScalar n) => PowersOfTwo.Multiply(a, n);
+
+    public static LanesScalar Lookup(float* table, LanesScalar index)
+    {
+        for (int i = 0; i < 16; i++) index[i] = table[Bits(index[i]) & 15];
+        return index;
     }
 
     public static LanesScalar FirstLanes(int count)

@@ -35,6 +35,12 @@ internal abstract class Layer(ImmutableArray<int> outputShape)
     /// <summary>This layer and <paramref name="next"/>, which alone reads its output, as one; null when they can't be.</summary>
     public virtual Layer? Fuse(Layer next) => null;
 
+    /// <summary>
+    /// This layer and <paramref name="next"/>, which alone reads its output, with some of this one's way back done by
+    /// the next; null when there is nothing to hand over.
+    /// </summary>
+    public virtual (Layer Self, Layer Next)? HandOver(Layer next) => null;
+
     /// <summary>Computes the output of <see cref="StepContext.Rows"/> rows.</summary>
     public abstract void Forward(NodeBuffers node, StepContext step);
 

@@ -42,6 +42,12 @@ internal sealed class LayerGraph
             return;
         }
 
+        if (_nodes.Count > 0 && _nodes[^1].Layer.HandOver(layer) is { } shared)
+        {
+            _nodes[^1] = _nodes[^1] with { Layer = shared.Self };
+            layer = shared.Next;
+        }
+
         int input = Output;
         int output = AddValue(layer.OutputWidth, _trained[input] || !layer.Parameters.IsEmpty);
         _nodes.Add(new LayerNode(layer, [input], output));

@@ -44,12 +44,14 @@ public sealed record DenseSpec(int Out, bool Bias = true, Initialiser? Init = nu
     }
 }
 
-/// <summary>A dense layer, and the activation behind it, which runs at the end of its GEMM.</summary>
+/// <summary>
+/// A dense layer, and the activation behind it, which runs at the end of its GEMM. The way back through that activation
+/// runs at the end of the next dense layer's GEMM, if one follows.
+/// </summary>
 internal sealed unsafe class DenseLayer : Layer
 {
     private readonly Parameter _weight;
     private readonly Parameter? _bias;
-    private readonly Activation _activation;
     private readonly int _inputs;
     private readonly int _outputs;
 
@@ -58,7 +60,7 @@ internal sealed unsafe class DenseLayer : Layer
     {
         _weight = weight;
         _bias = bias;
-        _activation = activation;
+        Activation = activation;
         _outputs = weight.Shape[0];
         _inputs = weight.Shape[1];
         Parameters = bias is null ? [weight] : [weight, bias];
@@ -74,54 +76,68 @@ internal sealed unsafe class DenseLayer : Layer
     public override bool BackwardReadsInput => true;
 
     /// <inheritdoc/>
-    public override bool BackwardReadsOutput => _activation != Activation.Identity;
+    public override bool BackwardReadsOutput => GoesBackThroughOwn;
+
+    /// <summary>What runs at the end of the forward GEMM.</summary>
+    private Activation Activation { get; }
+
+    /// <summary>What gave this layer its input, where this layer goes back through it.</summary>
+    private Activation InputActivation { get; init; } = Activation.Identity;
+
+    /// <summary>Whether the next layer goes back through <see cref="Activation"/>.</summary>
+    private bool HandedOver { get; init; }
+
+    private bool GoesBackThroughOwn => Activation != Activation.Identity && !HandedOver;
 
     /// <inheritdoc/>
     public override Layer? Fuse(Layer next) =>
-        next is ActivationLayer activation && _activation == Activation.Identity ? new DenseLayer(_weight, _bias, activation.Activation) : null;
+        next is ActivationLayer activation && Activation == Activation.Identity
+            ? new DenseLayer(_weight, _bias, activation.Activation) { InputActivation = InputActivation }
+            : null;
+
+    /// <inheritdoc/>
+    public override (Layer Self, Layer Next)? HandOver(Layer next) =>
+        next is DenseLayer dense && GoesBackThroughOwn
+            ? (new DenseLayer(_weight, _bias, Activation) { InputActivation = InputActivation, HandedOver = true },
+                new DenseLayer(dense._weight, dense._bias, dense.Activation) { InputActivation = Activation })
+            : null;
 
     /// <summary>y (rows, out) = activation(x (rows, in) · Wᵀ + b).</summary>
     public override void Forward(NodeBuffers node, StepContext step)
     {
-        var epilogue = new GemmEpilogue(_bias is null ? null : step.Weight(_bias), _activation);
+        var epilogue = new GemmEpilogue(_bias is null ? null : step.Weight(_bias), Activation);
         Gemm.Multiply(
             MatrixForm.Normal, MatrixForm.Transposed, step.Rows, _outputs, _inputs,
             1, node.Input(), _inputs, step.Weight(_weight), _inputs, 0, node.Output, _outputs, epilogue, step.Pool);
     }
 
     /// <summary>
-    /// Through the activation, in place; then db and dW, which others wait for; then dx (rows, in) = dy · W.
+    /// Through the activation, in place; then dW and db, which others wait for; then dx (rows, in) = dy · W, back
+    /// through the activation before.
     /// </summary>
     public override void Backward(NodeBuffers node, StepContext step)
     {
         float* dy = node.OutputGradient;
-        if (_activation != Activation.Identity)
+        if (GoesBackThroughOwn)
         {
-            Elementwise.ActivateBackward(_activation, dy, node.Output, dy, (nint)step.Rows * _outputs, step.Pool);
+            Elementwise.ActivateBackward(Activation, dy, node.Output, dy, (nint)step.Rows * _outputs, step.Pool);
         }
 
         GradientPlan plan = step.Plan!;
-        if (_bias is not null)
-        {
-            for (int j = 0; j < plan.NodeCount; j++)
-            {
-                SegmentedGemm.ColumnSum(dy, _outputs, _outputs, plan.RangesOf(j), plan.LeafStartsOf(j), step.Gradient(_bias, j), step.Pool);
-            }
-
-            step.Finished(_bias);
-        }
-
         for (int j = 0; j < plan.NodeCount; j++)
         {
             SegmentedGemm.WeightGradient(
                 dy, _outputs, node.Input(), _inputs, _outputs, _inputs,
-                plan.RangesOf(j), plan.LeafStartsOf(j), step.Gradient(_weight, j), _inputs, step.Pool);
+                plan.RangesOf(j), plan.LeafStartsOf(j), step.Gradient(_weight, j), _inputs, step.Pool,
+                _bias is null ? null : step.Gradient(_bias, j));
         }
 
+        if (_bias is not null) step.Finished(_bias);
         step.Finished(_weight);
         if (node.InputGradient() == null) return;
+        GemmEpilogue epilogue = InputActivation == Activation.Identity ? default : GemmEpilogue.Backward(InputActivation, node.Input(), _inputs);
         Gemm.Multiply(
             MatrixForm.Normal, MatrixForm.Normal, step.Rows, _inputs, _outputs,
-            1, dy, _outputs, step.Weight(_weight), _inputs, 0, node.InputGradient(), _inputs, default, step.Pool);
+            1, dy, _outputs, step.Weight(_weight), _inputs, 0, node.InputGradient(), _inputs, epilogue, step.Pool);
     }
 }

@@ -1,0 +1,82 @@
+using System.Collections.Immutable;
+using DistTrain.Core.Sharding;
+using DistTrain.Kernels;
+using DistTrain.Nn;
+using DistTrain.Optim;
+
+namespace DistTrain.Bench.Training;
+
+/// <summary>
+/// A training step of one worker that holds all shards, and the update of its parameter server, without the messages
+/// between them: forward, loss, backward over the shard tree, update.
+/// </summary>
+internal sealed unsafe class LocalStep : IGradientListener, IDisposable
+{
+    private const double LearningRate = 0.01;
+
+    private readonly Model _model;
+    private readonly ModelRun _run;
+    private readonly GradientPlan _plan;
+    private readonly IOptimizer _optimizer;
+    private readonly NativeBuffer _weights;
+    private readonly NativeBuffer _gradient;
+    private readonly NativeBuffer[] _state;
+    private readonly nint[] _statePointers;
+    private readonly KernelPool _pool;
+    private readonly int _batch;
+    private readonly SegmentStats[] _stats = new SegmentStats[1];
+    private long _step;
+
+    /// <summary>Makes a model with its first weights, a batch of random examples and the optimizer's state.</summary>
+    public LocalStep(ModelSpec spec, ImmutableArray<int> input, int classes, OptimizerSpec optimizer, int batch, int shards, KernelPool pool)
+    {
+        _model = Model.Build(spec, Losses.SoftmaxCrossEntropy, input, classes, 0);
+        _run = new ModelRun(_model, batch, pool);
+        _pool = pool;
+        _batch = batch;
+        _optimizer = optimizer.Create();
+        _weights = new NativeBuffer(_model.Layout.Length);
+        _gradient = new NativeBuffer(_model.Layout.Length);
+        _state = [.. optimizer.StateVectors.Select(_ => new NativeBuffer(_model.Layout.Length))];
+        _statePointers = [.. _state.Select(s => (nint)s.Pointer)];
+        _model.Initialise(1, 0, _weights.Span);
+        _plan = new GradientPlan(shards) { LeafCount = shards, NodeCount = 1 };
+        for (int i = 0; i <= shards; i++) _plan.LeafRows[i] = (int)((long)i * batch / shards);
+        _plan.NodeLeaves[1] = shards;
+        _plan.Gradients[0] = (nint)_gradient.Pointer;
+        int width = input.Aggregate(1, (n, d) => n * d);
+        for (int i = 0; i < batch * width; i++) _run.Input[i] = (KeyedUniform(i) * 2) - 1;
+        for (int i = 0; i < batch; i++) _run.Labels[i] = i * 7 % classes;
+    }
+
+    /// <summary>The mean loss of the last step.</summary>
+    public double Loss => _stats[0].LossSum / _stats[0].WeightSum;
+
+    /// <summary>Does one step.</summary>
+    public void Run()
+    {
+        _step++;
+        _run.Forward(_weights.Pointer, _batch, new StepKey(1, _step, Training: true));
+        _run.Loss(_batch, _plan, _stats);
+        _run.Backward(_weights.Pointer, _batch, _plan, this);
+        var context = new UpdateContext(_step, _stats[0].WeightSum, LearningRate);
+        _optimizer.Update(context, _weights.Pointer, _gradient.Pointer, _statePointers, (int)_model.Layout.Length, _pool);
+    }
+
+    /// <inheritdoc/>
+    public void Ready(long flatStart, long flatEnd)
+    {
+        // One process: the update waits for all of it.
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _run.Dispose();
+        _weights.Dispose();
+        _gradient.Dispose();
+        foreach (NativeBuffer buffer in _state) buffer.Dispose();
+    }
+
+    private static float KeyedUniform(int i) => (float)(((ulong)(uint)i * 0x9E3779B97F4A7C15) >> 40) / (1 << 24);
+}

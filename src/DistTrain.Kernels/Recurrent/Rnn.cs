@@ -1,0 +1,121 @@
+namespace DistTrain.Kernels;
+
+/// <summary>What a plain recurrent network's forward run over a batch of sequences leaves for the backward run.</summary>
+public unsafe struct RnnTape
+{
+    /// <summary>(time, batch, H): the activations; backward leaves their pre-activations' gradients here.</summary>
+    public float* Gates;
+
+    /// <summary>
+    /// (time + 1, batch, H): the states, in time's order. Slot 0 is the caller's initial state (the last slot when the
+    /// run is reversed); the state after the whole run is at the other end.
+    /// </summary>
+    public float* States;
+}
+
+/// <summary>
+/// A plain recurrent layer, tanh or ReLU, over (time, batch, features): the pre-activations are
+/// ((h·W_hhᵀ) + (x·W_ihᵀ + b_ih)) + b_hh, then <see cref="RnnCell"/>. The rest is as in <see cref="Lstm"/>.
+/// </summary>
+public static unsafe class Rnn
+{
+    /// <summary>Runs all steps forward; parameters as in <see cref="Lstm.Forward"/>.</summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="relu">ReLU, else tanh.</param>
+    /// <param name="x">(time, batch, inputs), rows of <paramref name="strideX"/> floats.</param>
+    /// <param name="strideX">Floats from one row of x to the next.</param>
+    /// <param name="weights">The layer's weights.</param>
+    /// <param name="lengths">(batch): the sequences' lengths, 0 to time; null when none has padding.</param>
+    /// <param name="tape">Its initial state is read, all else is written.</param>
+    /// <param name="y">(time, batch, H), rows of <paramref name="strideY"/> floats: the states, +0 at padding; may be null.</param>
+    /// <param name="strideY">Floats from one row of y to the next.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    public static void Forward(
+        in SequenceShape shape,
+        bool relu,
+        float* x,
+        nint strideX,
+        in RecurrentWeights weights,
+        int* lengths,
+        in RnnTape tape,
+        float* y,
+        nint strideY,
+        KernelPool? pool = null)
+    {
+        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        nint h = shape.Hidden;
+        SequenceProducts.Input(in shape, x, strideX, in weights, h, tape.Gates, h, pool);
+        for (int order = 0; order < shape.Time; order++)
+        {
+            RnnStep step = Step(in shape, relu, shape.Step(order), lengths, in tape, strideY);
+            if (y != null) step.Output = y + ((nint)step.Time * shape.Batch * strideY);
+            SequenceProducts.Recurrent(in shape, step.PreviousState, in weights, h, 1, step.Gates, h, pool);
+            RnnCell.Forward(in step, pool);
+        }
+    }
+
+    /// <summary>Runs all steps backward; parameters as in <see cref="Lstm.Backward"/>.</summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="relu">As it was forward.</param>
+    /// <param name="x">As it was forward.</param>
+    /// <param name="strideX">Floats from one row of x to the next.</param>
+    /// <param name="weights">As they were forward.</param>
+    /// <param name="lengths">As they were forward.</param>
+    /// <param name="tape">What forward left; the gates are overwritten.</param>
+    /// <param name="dY">(time, batch, H), rows of <paramref name="strideDY"/> floats: the outputs' gradient; may be null.</param>
+    /// <param name="strideDY">Floats from one row of dY to the next.</param>
+    /// <param name="dState">(batch, H): the gradient of the state after the run going in, of the initial state going out.</param>
+    /// <param name="dX">(time, batch, inputs), rows of <paramref name="strideDX"/> floats: the inputs' gradient; null when it is not wanted.</param>
+    /// <param name="strideDX">Floats from one row of dX to the next.</param>
+    /// <param name="leaves">The batch's shards.</param>
+    /// <param name="gradients">Where the weights' gradients go.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    public static void Backward(
+        in SequenceShape shape,
+        bool relu,
+        float* x,
+        nint strideX,
+        in RecurrentWeights weights,
+        int* lengths,
+        in RnnTape tape,
+        float* dY,
+        nint strideDY,
+        float* dState,
+        float* dX,
+        nint strideDX,
+        SequenceLeaves leaves,
+        in RecurrentGradients gradients,
+        KernelPool? pool = null)
+    {
+        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        nint h = shape.Hidden;
+        for (int order = shape.Time - 1; order >= 0; order--)
+        {
+            RnnStep step = Step(in shape, relu, shape.Step(order), lengths, in tape, strideDY);
+            if (dY != null) step.OutputGradient = dY + ((nint)step.Time * shape.Batch * strideDY);
+            step.StateGradient = dState;
+            RnnCell.Backward(in step, pool);
+            SequenceProducts.StateGradient(in shape, step.Gates, h, in weights, 0, h, dState, pool);
+        }
+        if (dX != null) SequenceProducts.InputGradient(in shape, tape.Gates, h, h, in weights, dX, strideDX, pool);
+        SequenceProducts.InputWeights(in shape, tape.Gates, h, h, x, strideX, leaves, in gradients, pool);
+        SequenceProducts.RecurrentWeights(in shape, tape.Gates, h, 0, h, tape.States, leaves, in gradients, pool);
+    }
+
+    private static RnnStep Step(in SequenceShape shape, bool relu, int time, int* lengths, in RnnTape tape, nint stride)
+    {
+        nint size = shape.StateSize;
+        return new RnnStep
+        {
+            Rows = shape.Batch,
+            Hidden = shape.Hidden,
+            Relu = relu,
+            Gates = tape.Gates + (time * size),
+            PreviousState = tape.States + (shape.Before(time) * size),
+            State = tape.States + (shape.After(time) * size),
+            StrideOutput = stride,
+            Lengths = lengths,
+            Time = time,
+        };
+    }
+}
