@@ -5,11 +5,12 @@ namespace DistTrain.Kernels;
 /// <summary>The steps that attention's two passes share, all of them in memory of a few KiB.</summary>
 internal static unsafe class AttentionTiles
 {
-    /// <summary>C = A·B, or C += A·B, by the GEMM's register tiles, on operands where they are; one of A's strides is 1.</summary>
+    /// <summary>C = A·B, or C += A·B, by the GEMM's register tiles, on operands where they are; one of A's strides is 1. Each tile steps on with <paramref name="prefetch"/>.</summary>
     [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     public static void Multiply<T>(
-        nint rows, nint columns, nint depth, float* a, nint rowA, nint stepA, float* b, nint stepB, bool add, float* c, nint strideC)
+        nint rows, nint columns, nint depth, float* a, nint rowA, nint stepA, float* b, nint stepB, bool add, float* c, nint strideC,
+        ref HeadPrefetch prefetch)
         where T : struct, ILanes<T>
     {
         int width = TileDispatch.Width<T>();
@@ -37,12 +38,18 @@ internal static unsafe class AttentionTiles
                 if (next != height) kernel = TileDispatch.Select<T>(next, t.Columns, walk);
                 height = next;
                 t.From = add ? t.To : null;
+                prefetch.Step();
                 kernel(ref t);
                 t.A += height * rowA;
                 t.To += height * strideC;
             }
         }
     }
+
+    /// <summary>How many tiles such a product has.</summary>
+    public static nint Tiles<T>(nint rows, nint columns)
+        where T : struct, ILanes<T> =>
+        (rows + T.TileRows - 1) / T.TileRows * ((columns + TileDispatch.Width<T>() - 1) / TileDispatch.Width<T>());
 
     /// <summary>panel(i, r) = source(r, i) for <paramref name="rows"/> rows of <paramref name="width"/>; the panel's rows have <paramref name="lanes"/> floats, a multiple of 16, padded with +0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
