@@ -230,7 +230,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
             float* p = weights + (r * Block);
             float* g = gradients + (r * Block);
             nint seen = visible + r;
-            if (lanes == Block && seen >= Block)
+            if (LaneMath.InFours<T>() && lanes == Block && seen >= Block)
             {
                 T p0 = T.Fma(T.Load(p), scale, shift);
                 T p1 = T.Fma(T.Load(p + 16), scale, shift);

@@ -128,7 +128,11 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         AttentionTiles.Multiply<T>(
             block, Tile, width, s.Keys, 1, Block, s.Queries + (tile * Tile * width), Tile, add: false, s.Scores, Tile, ref s.Prefetch);
         if (Shape.Causal) Exclude<T>(s.Scores, block, position);
-        for (int c = 0; c < Tile; c += 16) Weigh<T>(s.Scores + c, block, state + c);
+        for (int c = 0; c < Tile; c += 16)
+        {
+            Advance<T>(s.Scores + c, block, state + c);
+            Weigh<T>(s.Scores + c, block, state + c);
+        }
         if (j > 0) Correct<T>(count, output, s.Stride, state + (2 * Tile));
         AttentionTiles.Multiply<T>(count, (width + 15) & ~15, block, s.Scores, 1, Tile, s.Values, s.Stride, add: j > 0, output, s.Stride, ref s.Prefetch);
     }
@@ -148,12 +152,11 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         }
     }
 
-    /// <summary>Turns 16 queries' scores into weights and moves their maximum, sum and correction on.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private readonly void Weigh<T>(float* scores, nint block, float* state)
+    /// <summary>Moves 16 queries' maxima and corrections on to a block's scores, and corrects their sums.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    private readonly void Advance<T>(float* scores, nint block, float* state)
         where T : struct, ILanes<T>
     {
-        T scale = T.Broadcast(Shape.Scale);
         T lowest = T.Broadcast(float.NegativeInfinity);
         T a = lowest, b = lowest;
         float* row = scores;
@@ -165,12 +168,29 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         }
         if (left > 0) a = T.Greater(T.Load(row), a);
         T old = T.Load(state);
-        T max = T.Greater(T.Greater(a, b) * scale, old);
-        T shift = T.Zero - T.Select(T.Equal(max, lowest), T.Zero, max);
-        T correction = LaneMath.ExpUpTo89(old + shift);
-        T sum = T.Load(state + Tile) * correction;
-        row = scores;
-        for (left = block; left >= 4; left -= 4, row += 4 * Tile)
+        T max = T.Greater(T.Greater(a, b) * T.Broadcast(Shape.Scale), old);
+        T correction = LaneMath.ExpUpTo89(old + Shift(max));
+        T.Store(state, max);
+        T.Store(state + Tile, T.Load(state + Tile) * correction);
+        T.Store(state + (2 * Tile), correction);
+    }
+
+    /// <summary>-n of a maximum: what is added to scores.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T Shift<T>(T max)
+        where T : struct, ILanes<T> => T.Zero - T.Select(T.Equal(max, T.Broadcast(float.NegativeInfinity)), T.Zero, max);
+
+    /// <summary>Turns 16 queries' scores into weights and adds them to their sums.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    private readonly void Weigh<T>(float* scores, nint block, float* state)
+        where T : struct, ILanes<T>
+    {
+        T scale = T.Broadcast(Shape.Scale);
+        T shift = Shift(T.Load(state));
+        T sum = T.Load(state + Tile);
+        float* row = scores;
+        nint left;
+        for (left = block; LaneMath.InFours<T>() && left >= 4; left -= 4, row += 4 * Tile)
         {
             T p0 = T.Fma(T.Load(row), scale, shift);
             T p1 = T.Fma(T.Load(row + Tile), scale, shift);
@@ -189,9 +209,7 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
             T.Store(row, p);
             sum += p;
         }
-        T.Store(state, max);
         T.Store(state + Tile, sum);
-        T.Store(state + (2 * Tile), correction);
     }
 
     private static void Correct<T>(nint count, float* output, nint stride, float* corrections)

@@ -56,7 +56,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
             nint last = Math.Min(end - passed, Ranges[r].Count);
             nint row = Ranges[r].Start + first;
             nint stop = Ranges[r].Start + last;
-            for (; row <= stop - 4; row += 4) Rows<T, Rows4, No>(row, null, null);
+            for (; LaneMath.InFours<T>() && Features % 16 == 0 && row <= stop - 4; row += 4) Rows<T, Rows4, No>(row, null, null);
             for (; row < stop; row++) Rows<T, Rows1, No>(row, null, null);
             passed += Ranges[r].Count;
         }
@@ -100,7 +100,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
     {
         nint row = range.Start;
         nint stop = row + range.Count;
-        for (; row <= stop - 4; row += 4) Rows<T, Rows4, Yes>(row, scaleSums, shiftSums);
+        for (; LaneMath.InFours<T>() && Features % 16 == 0 && row <= stop - 4; row += 4) Rows<T, Rows4, Yes>(row, scaleSums, shiftSums);
         for (; row < stop; row++) Rows<T, Rows1, Yes>(row, scaleSums, shiftSums);
     }
 
@@ -122,6 +122,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
         }
     }
 
+    // Four rows at once only where there are no partial vectors: that much code the JIT would not inline.
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private readonly void Rows<T, TRows, TParameters>(nint row, float* scaleSums, float* shiftSums)
         where T : struct, ILanes<T>
@@ -145,7 +146,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
             Column<T, TRows, TParameters, No>(
                 g + i, x + i, i, 16, scaleSums, shiftSums, m0, m1, m2, m3, r0, r1, r2, r3, ref a0, ref a1, ref a2, ref a3, ref b0, ref b1, ref b2, ref b3);
         }
-        if (rest > 0)
+        if (TRows.Count == 1 && rest > 0)
         {
             // Lanes beyond the row must add nothing, even where r is infinite.
             T mask = T.FirstLanes(rest);
@@ -158,7 +159,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
         Means4<T, TRows>(unit, ref b0, ref b1, ref b2, ref b3);
         float* d = DX + (row * features);
         for (i = 0; i < whole; i += 16) Results<T, TRows, No>(g + i, x + i, d + i, i, 16, m0, m1, m2, m3, r0, r1, r2, r3, a0, a1, a2, a3, b0, b1, b2, b3);
-        if (rest > 0) Results<T, TRows, Yes>(g + i, x + i, d + i, i, rest, m0, m1, m2, m3, r0, r1, r2, r3, a0, a1, a2, a3, b0, b1, b2, b3);
+        if (TRows.Count == 1 && rest > 0) Results<T, TRows, Yes>(g + i, x + i, d + i, i, rest, m0, m1, m2, m3, r0, r1, r2, r3, a0, a1, a2, a3, b0, b1, b2, b3);
     }
 
     /// <summary>16 columns of the rows go into the rows' sums and the parameters'.</summary>

@@ -14,23 +14,19 @@ internal static partial class LaneMath
         return T.TimesPowerOfTwo(T.Broadcast(1f) + Expm1Polynomial(r), n);
     }
 
+    /// <summary>Whether four chains at once fit the registers.</summary>
+    public static bool InFours<T>()
+        where T : struct, ILanes<T> => T.TileBlocks > 1;
+
     /// <summary>
     /// <see cref="ExpUpTo89{T}(T)"/> of four vectors at once: a single one is a chain of 15 dependent steps, of which the
-    /// processor can't look far enough ahead to overlap several.
+    /// processor can't look far enough ahead to overlap several. For lanes of 32 registers, which
+    /// <see cref="InFours{T}"/> tells.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void ExpUpTo89<T>(ref T a, ref T b, ref T c, ref T d)
         where T : struct, ILanes<T>
     {
-        if (T.TileBlocks == 1)
-        {
-            // With 16 registers, or several to a vector, four chains would live on the stack.
-            a = ExpUpTo89(a);
-            b = ExpUpTo89(b);
-            c = ExpUpTo89(c);
-            d = ExpUpTo89(d);
-            return;
-        }
         T constant = T.Broadcast(-104f);
         a = T.Greater(constant, a);
         b = T.Greater(constant, b);
