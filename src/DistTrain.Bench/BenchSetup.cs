@@ -63,6 +63,9 @@ public sealed unsafe class BenchSetup : IDisposable
     /// <summary>What is measured.</summary>
     public void Ours(Action call) => Mine = new LocalContender("disttrain", call, _work);
 
+    /// <inheritdoc cref="Ours(Action)"/>
+    public void Ours(Contender contender) => Mine = contender;
+
     /// <summary>A peer in this process; <paramref name="work"/> where its call does another amount than ours.</summary>
     public void Peer(string name, Action call, double? work = null) => _peers.Add(new LocalContender(name, call, work ?? _work));
 

@@ -9,9 +9,11 @@ public static class KernelCases
     public static IEnumerable<BenchCase> All =>
     [
         .. GemmCases.All,
-        .. LossCases.All,
-        .. AttentionCases.All,
-        .. NormCases.All,
         .. RecurrentCases.All,
+        .. LossCases.All,
+        .. NormCases.All,
+        .. AttentionCases.All,
+        .. ConvolutionCases.All,
+        .. PoolingCases.All,
     ];
 }

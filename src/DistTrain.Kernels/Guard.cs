@@ -32,9 +32,19 @@ internal static unsafe class Guard
         if (a < b + lengthB && b < a + lengthA && lengthA > 0 && lengthB > 0) ThrowOverlap();
     }
 
+    /// <summary>Two blocks, of so many bytes, lie apart.</summary>
+    public static void BytesApart(void* a, nint bytesA, void* b, nint bytesB)
+    {
+        if (a < (byte*)b + bytesB && b < (byte*)a + bytesA && bytesA > 0 && bytesB > 0) ThrowOverlap();
+    }
+
     [DoesNotReturn]
     public static void ThrowLabel(nint row, int label, int classes) =>
         throw new ArgumentOutOfRangeException(nameof(label), label, $"Row {row} has label {label}; there are {classes} classes, counted from 0.");
+
+    [DoesNotReturn]
+    public static void ThrowId(nint token, int id, nint vocabulary) =>
+        throw new ArgumentOutOfRangeException(nameof(id), id, $"Token {token} has id {id}; the table has {vocabulary} rows, counted from 0.");
 
     [DoesNotReturn]
     public static void ThrowSegments(string message, string name) => throw new ArgumentException(message, name);

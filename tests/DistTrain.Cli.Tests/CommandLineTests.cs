@@ -20,7 +20,7 @@ public sealed class CommandLineTests : IDisposable
     [Theory]
     [InlineData("trian", "unknown command 'trian'; did you mean 'train'?")]
     [InlineData("--verbos", "unknown option '--verbos'; allowed: --help, --version")]
-    [InlineData("", "a command is missing; there are: train, coordinator, server, worker, eval, inspect (disttrain --help)")]
+    [InlineData("", "a command is missing; there are: train, coordinator, server, worker, eval, inspect, bench (disttrain --help)")]
     [InlineData("train --worker 3", "train: unknown option '--worker'; did you mean '--workers'?")]
     [InlineData("train --workerss=3", "train: unknown option '--workerss'; did you mean '--workers'?")]
     [InlineData("train a.yaml b.yaml", "train: 'b.yaml' is one argument too many")]
@@ -31,6 +31,9 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("train --in-process --set training.epoch=3", "--set: unknown key 'training.epoch'; did you mean 'epochs'?")]
     [InlineData("train nowhere.yaml", "nowhere.yaml: no such job file")]
     [InlineData("worker", "--join HOST:PORT is missing: the address where the coordinator listens")]
+    [InlineData("bench kernels nosuch", "bench kernels: nothing has nosuch in its name; --list prints the names")]
+    [InlineData("bench kernels --seconds 0", "--seconds: must be above 0 and at most 600")]
+    [InlineData("bench train --core 100000", "--core: this machine has no core 100000")]
     [InlineData("worker --join somewhere", "--join somewhere: expected HOST:PORT, such as 10.0.0.5:5000")]
     [InlineData("worker --join 127.0.0.1:0", "--join 127.0.0.1:0: expected a port from 1 to 65535 after the colon")]
     [InlineData("worker --join ::1:5000", "--join ::1:5000: expected HOST:PORT; an IPv6 address stands in brackets, [::1]:5000")]
@@ -52,6 +55,26 @@ public sealed class CommandLineTests : IDisposable
     {
         Assert.Equal(2, await RunAsync(line));
         Assert.StartsWith($"disttrain: {expected}", _error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Bench_List_PrintsNamesAndMeasuresNothing()
+    {
+        Assert.Equal(0, await RunAsync("bench kernels gemm_32x32x32 --list"));
+        Assert.Equal(["gemm_32x32x32_nn", "gemm_32x32x32_tn", "gemm_32x32x32_nt"], _out.ToString().Split(Environment.NewLine, StringSplitOptions.RemoveEmptyEntries));
+    }
+
+    [Fact]
+    public async Task Bench_Json_HoldsOurFigureAndThePeers()
+    {
+        string file = Path.Combine(_directory, "bench.json");
+        Assert.Equal(0, await RunAsync($"bench kernels gemm_32x32x32_nn --seconds 0.01 --no-pytorch --no-pin --json {file}"));
+        JsonElement result = JsonDocument.Parse(File.ReadAllText(file)).RootElement.GetProperty("results").EnumerateArray().Single(r => r.GetProperty("peer").GetString() == "fma_peak");
+        Assert.Equal("gemm_32x32x32_nn", result.GetProperty("name").GetString());
+        Assert.Equal("GFLOP/s", result.GetProperty("unit").GetString());
+        Assert.True(result.GetProperty("value").GetDouble() > 0);
+        Assert.True(result.GetProperty("peer_value").GetDouble() > 0);
+        Assert.True(result.GetProperty("ratio").GetDouble() > 0);
     }
 
     [Fact]

@@ -5,7 +5,7 @@ namespace DistTrain.EndToEnd.Tests;
 /// <summary>Invariant I1 over real processes: one job, one SHA-256, whatever computes it.</summary>
 public sealed class SamenessTests : IDisposable
 {
-    // The default job's bits under numerics revision 1. A change here is a change of somebody's kernels: raise
+    // The default job's bits under numerics revision 2. A change here is a change of somebody's kernels: raise
     // NumericsRevision.Current, and only then write the new value.
     private const string DefaultJob = "690782e39aace1b465babd8d67d7fff5d9a8f31a4007ec8ad2de0a9c06a02db2";
 

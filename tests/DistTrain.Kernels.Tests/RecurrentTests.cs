@@ -39,8 +39,8 @@ public unsafe class RecurrentTests
                 {
                     using var forced = SimdPath.Force(level);
                     var run = new RecurrentRun(kind, shape, lengths);
-                    run.Run(cuts, on);
-                    string what = $"{kind} at {level}{(on is null ? "" : " on 3 threads")}";
+                    run.Run(cuts, on, packs: on is not null);
+                    string what = $"{kind} at {level}{(on is null ? "" : ", packed, on 3 threads")}";
                     TestData.AssertSameBits(expected.Outputs, run.Y, $"{what}: outputs");
                     TestData.AssertSameBits(expected.States, run.States, $"{what}: states");
                     TestData.AssertSameBits(expected.Gates, run.Gates, $"{what}: gates' gradients");

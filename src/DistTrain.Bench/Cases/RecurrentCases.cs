@@ -22,11 +22,14 @@ internal static unsafe class RecurrentCases
                 States = s.Zeros((time + 1L) * batch * hidden),
                 Cells = s.Zeros((time + 1L) * batch * hidden),
                 CellTanhs = s.Zeros((long)time * batch * hidden),
+                Room = s.Zeros(o.Shape.RoomSize(4)),
             };
             float* dCell = s.Zeros((long)batch * hidden);
             return () =>
             {
+                o.PackForward();
                 Kernels.Lstm.Forward(o.Shape, o.X, inputs, o.Weights, null, tape, null, 0);
+                o.PackBackward();
                 Kernels.Lstm.Backward(o.Shape, o.X, inputs, o.Weights, null, tape, o.DY, hidden, o.DState, dCell, o.DX, inputs, o.Leaves, o.Gradients);
             };
         });
@@ -38,11 +41,13 @@ internal static unsafe class RecurrentCases
             {
                 Gates = s.Zeros((long)time * batch * 4 * hidden),
                 States = s.Zeros((time + 1L) * batch * hidden),
-                HiddenProducts = s.Zeros(3L * batch * hidden),
+                Room = s.Zeros(o.Shape.RoomSize(3)),
             };
             return () =>
             {
+                o.PackForward();
                 Kernels.Gru.Forward(o.Shape, o.X, inputs, o.Weights, null, tape, null, 0);
+                o.PackBackward();
                 Kernels.Gru.Backward(o.Shape, o.X, inputs, o.Weights, null, tape, o.DY, hidden, o.DState, o.DX, inputs, o.Leaves, o.Gradients);
             };
         });
@@ -66,8 +71,8 @@ internal static unsafe class RecurrentCases
                 if (time == 1)
                 {
                     s.Torch(
-                        string.Create(CultureInfo.InvariantCulture, $"c = torch.nn.{layer}Cell({inputs}, {hidden}); {sizes}; x0 = x.detach()[0].requires_grad_(); g0 = g[0]"),
-                        "c.zero_grad(set_to_none=True); x0.grad = None; c(x0)[0].backward(g0)",
+                        string.Create(CultureInfo.InvariantCulture, $"m = torch.nn.{layer}Cell({inputs}, {hidden}); {sizes}; x0 = x.detach()[0].requires_grad_(); g0 = g[0]; h = torch.randn({batch}, {hidden}, requires_grad=True); c = torch.randn({batch}, {hidden}, requires_grad=True)"),
+                        "m.zero_grad(set_to_none=True); x0.grad = h.grad = c.grad = None; torch.autograd.backward(m(x0, (h, c)), [g0, g0])",
                         "pytorch_cell");
                 }
                 s.FmaPeak();
@@ -101,8 +106,16 @@ internal static unsafe class RecurrentCases
             Gradients.Recurrent = s.Zeros(units * shape.Hidden);
             Gradients.InputBias = s.Zeros(units);
             Gradients.RecurrentBias = s.Zeros(units);
+            var packed = new PackedRecurrent(gates, shape.Inputs, shape.Hidden);
+            s.Own(packed);
+            // Packing pays over several steps.
+            if (shape.Time > 1) Weights.Packed = packed;
             Kernels.Elementwise.Scale(0.1f, Weights.Recurrent, Weights.Recurrent, (nint)(units * shape.Hidden));
             Leaves.Set(shape.Time, shape.Batch, [.. Enumerable.Range(0, (shape.Batch / 16) + 1).Select(i => i * 16)]);
         }
+
+        public void PackForward() => Weights.Packed?.PackForward(in Weights);
+
+        public void PackBackward() => Weights.Packed?.PackBackward(in Weights);
     }
 }

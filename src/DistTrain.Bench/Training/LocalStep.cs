@@ -12,8 +12,6 @@ namespace DistTrain.Bench.Training;
 /// </summary>
 internal sealed unsafe class LocalStep : IGradientListener, IDisposable
 {
-    private const double LearningRate = 0.01;
-
     private readonly Model _model;
     private readonly ModelRun _run;
     private readonly GradientPlan _plan;
@@ -24,6 +22,7 @@ internal sealed unsafe class LocalStep : IGradientListener, IDisposable
     private readonly nint[] _statePointers;
     private readonly KernelPool _pool;
     private readonly int _batch;
+    private readonly double _rate;
     private readonly SegmentStats[] _stats = new SegmentStats[1];
     private long _step;
 
@@ -34,6 +33,7 @@ internal sealed unsafe class LocalStep : IGradientListener, IDisposable
         _run = new ModelRun(_model, batch, pool);
         _pool = pool;
         _batch = batch;
+        _rate = optimizer.LearningRate;
         _optimizer = optimizer.Create();
         _weights = new NativeBuffer(_model.Layout.Length);
         _gradient = new NativeBuffer(_model.Layout.Length);
@@ -59,7 +59,7 @@ internal sealed unsafe class LocalStep : IGradientListener, IDisposable
         _run.Forward(_weights.Pointer, _batch, new StepKey(1, _step, Training: true));
         _run.Loss(_batch, _plan, _stats);
         _run.Backward(_weights.Pointer, _batch, _plan, this);
-        var context = new UpdateContext(_step, _stats[0].WeightSum, LearningRate);
+        var context = new UpdateContext(_step, _stats[0].WeightSum, _rate);
         _optimizer.Update(context, _weights.Pointer, _gradient.Pointer, _statePointers, (int)_model.Layout.Length, _pool);
     }
 

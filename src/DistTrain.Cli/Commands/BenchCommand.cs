@@ -43,13 +43,14 @@ internal static class BenchCommand
         var command = new Command(name, description);
         var filters = new Argument<string[]>("NAME") { Arity = ArgumentArity.ZeroOrMore, Description = "Only what has one of these in its name; all when there is none." };
         var seconds = new Option<double>("--seconds") { HelpName = "S", DefaultValueFactory = _ => 2, Description = "Seconds for each, about." };
-        var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => Environment.ProcessorCount - 1, Description = "The core that single-threaded ones are pinned to; -1 for none." };
+        var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => Environment.ProcessorCount - 1, Description = "The core that single-threaded ones are pinned to." };
+        var free = new Option<bool>("--no-pin") { Description = "Leaves them on any core." };
         var list = new Option<bool>("--list") { Description = "Prints the names and measures nothing." };
         var alone = new Option<bool>("--no-pytorch") { Description = "Leaves PyTorch out." };
         var python = new Option<string?>("--python") { HelpName = "FILE", Description = "The Python that has PyTorch; looked for when not given." };
         Option<string?> json = CommandTree.JsonOption();
         command.Add(filters);
-        foreach (Option option in new Option[] { seconds, core, list, alone, python, json }) command.Add(option);
+        foreach (Option option in new Option[] { seconds, core, free, list, alone, python, json }) command.Add(option);
         command.SetAction((parsed, cancellation) =>
         {
             string? jsonFile = parsed.GetValue(json);
@@ -58,7 +59,7 @@ internal static class BenchCommand
             List<BenchCase> cases = [.. all.Where(c => asked.Length == 0 || asked.Any(f => c.Name.Contains(f, StringComparison.Ordinal)))];
             if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
-            if (parsed.GetValue(core) >= Environment.ProcessorCount) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine's last core is {Environment.ProcessorCount - 1}");
+            if (parsed.GetValue(core) < 0 || parsed.GetValue(core) >= Environment.ProcessorCount) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine has no core {parsed.GetValue(core)}");
             if (parsed.GetValue(list))
             {
                 foreach (BenchCase one in cases) context.Out.WriteLine(one.Name);
@@ -67,7 +68,7 @@ internal static class BenchCommand
             var options = new KernelBenchOptions
             {
                 Seconds = parsed.GetValue(seconds),
-                Core = parsed.GetValue(core),
+                Core = parsed.GetValue(free) ? -1 : parsed.GetValue(core),
                 Peers = !parsed.GetValue(alone),
                 Python = parsed.GetValue(python),
             };

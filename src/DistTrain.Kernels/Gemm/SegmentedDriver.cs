@@ -62,6 +62,11 @@ internal static unsafe class SegmentedDriver
         where T : struct, ILanes<T>
     {
         if (rowBegin == rowEnd || columnBegin == columnEnd) return;
+        if (p.DB == null && SegmentedDeep.Suits(in p))
+        {
+            SegmentedDeep.Run<T>(in p, rowBegin, rowEnd, columnBegin, columnEnd);
+            return;
+        }
         int width = TileDispatch.Width<T>();
         nint depth = p.Depth;
         nint blockM = Math.Min(rowEnd - rowBegin, Math.Max(BlockElements / Math.Max(depth, 1) / 12, 1) * 12);

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace DistTrain.Kernels;
 
 /// <summary>The numbers of one Adam or AdamW step. What is derived from them is computed in double and rounded once to fp32.</summary>
@@ -22,7 +24,7 @@ public readonly record struct AdamStep(
 /// <summary>
 /// Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019) in PyTorch's form. Per element: g = G / total;
 /// L2: g = fma(wd, w, g); decoupled: w = w·(1 - lr·wd); m = fma(1 - beta1, g - m, m); v = fma(beta2, v, (1 - beta2)·(g·g));
-/// w = fma(-lr/bc1, m / (√v / √bc2 + eps), w).
+/// w = fma(-lr/bc1, m / fma(√v, 1/√bc2, eps), w).
 /// </summary>
 public static unsafe class AdamKernel
 {
@@ -44,7 +46,20 @@ public static unsafe class AdamKernel
         float totalWeight,
         nint length,
         KernelPool? pool = null) =>
-        UpdateTraversal.Run(new Operator(step), weights, firstMoment, secondMoment, gradientSums, totalWeight, length, pool);
+        Update(step, weights, firstMoment, secondMoment, new SummedGradient(gradientSums, totalWeight), length, pool);
+
+    /// <summary>The same for a gradient in another format, or clipped.</summary>
+    /// <param name="step">The step's numbers.</param>
+    /// <param name="weights">(length): updated.</param>
+    /// <param name="firstMoment">(length): m, updated; +0 before the first step.</param>
+    /// <param name="secondMoment">(length): v, updated; +0 before the first step.</param>
+    /// <param name="gradient">The gradient's sums and their divisor.</param>
+    /// <param name="length">How many parameters.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    public static void Update(
+        AdamStep step, float* weights, float* firstMoment, float* secondMoment, in SummedGradient gradient, nint length, KernelPool? pool = null) =>
+        UpdateTraversal.Run(
+            new Operator(step), new UpdateArrays { Weights = weights, First = firstMoment, Second = secondMoment }, in gradient, length, pool);
 
     /// <summary>The scalars of a step as the kernel uses them; the reference shares them.</summary>
     internal readonly struct Operator(AdamStep step) : IUpdateOperator
@@ -54,20 +69,21 @@ public static unsafe class AdamKernel
         public readonly float Gain1 = (float)(1 - step.Beta1);
         public readonly float Beta2 = (float)step.Beta2;
         public readonly float Gain2 = (float)(1 - step.Beta2);
-        public readonly float RootCorrection2 = (float)Math.Sqrt(step.BiasCorrection2);
+        public readonly float InverseRootCorrection2 = (float)(1 / Math.Sqrt(step.BiasCorrection2));
         public readonly float Epsilon = (float)step.Epsilon;
         public readonly float NegativeStep = -(float)(step.LearningRate / step.BiasCorrection1);
 
         public static int States => 2;
 
-        public void Apply<T>(ref T weight, ref T first, ref T second, T gradient)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Apply<T>(ref T weight, ref T first, ref T second, ref T third, T gradient)
             where T : struct, ILanes<T>
         {
             if (Penalty != 0) gradient = T.Fma(T.Broadcast(Penalty), weight, gradient);
             if (Shrink != 1) weight *= T.Broadcast(Shrink);
             first = T.Fma(T.Broadcast(Gain1), gradient - first, first);
             second = T.Fma(T.Broadcast(Beta2), second, T.Broadcast(Gain2) * (gradient * gradient));
-            T denominator = (T.Sqrt(second) / T.Broadcast(RootCorrection2)) + T.Broadcast(Epsilon);
+            T denominator = T.Fma(T.Sqrt(second), T.Broadcast(InverseRootCorrection2), T.Broadcast(Epsilon));
             weight = T.Fma(T.Broadcast(NegativeStep), first / denominator, weight);
         }
     }

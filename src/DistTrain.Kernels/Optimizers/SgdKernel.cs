@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace DistTrain.Kernels;
 
 /// <summary>The numbers of one SGD step. Each is rounded once to fp32 where the kernel uses it.</summary>
@@ -23,22 +25,32 @@ public static unsafe class SgdKernel
     /// <param name="length">How many parameters.</param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void Update(
-        SgdStep step, float* weights, float* momentum, float* gradientSums, float totalWeight, nint length, KernelPool? pool = null)
+        SgdStep step, float* weights, float* momentum, float* gradientSums, float totalWeight, nint length, KernelPool? pool = null) =>
+        Update(step, weights, momentum, new SummedGradient(gradientSums, totalWeight), length, pool);
+
+    /// <summary>The same for a gradient in another format, or clipped.</summary>
+    /// <param name="step">The step's numbers.</param>
+    /// <param name="weights">(length): updated.</param>
+    /// <param name="momentum">(length): v, updated; null when <see cref="SgdStep.Momentum"/> is 0.</param>
+    /// <param name="gradient">The gradient's sums and their divisor.</param>
+    /// <param name="length">How many parameters.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    public static void Update(SgdStep step, float* weights, float* momentum, in SummedGradient gradient, nint length, KernelPool? pool = null)
     {
         float rate = -(float)step.LearningRate;
         float mu = (float)step.Momentum;
         float decay = (float)step.WeightDecay;
-        if (step.Momentum == 0)
-            UpdateTraversal.Run(new Plain(rate, decay), weights, null, null, gradientSums, totalWeight, length, pool);
-        else
-            UpdateTraversal.Run(new WithMomentum(rate, mu, decay, step.Nesterov), weights, momentum, null, gradientSums, totalWeight, length, pool);
+        var arrays = new UpdateArrays { Weights = weights, First = momentum };
+        if (step.Momentum == 0) UpdateTraversal.Run(new Plain(rate, decay), arrays, in gradient, length, pool);
+        else UpdateTraversal.Run(new WithMomentum(rate, mu, decay, step.Nesterov), arrays, in gradient, length, pool);
     }
 
     private readonly struct Plain(float negativeRate, float decay) : IUpdateOperator
     {
         public static int States => 0;
 
-        public void Apply<T>(ref T weight, ref T first, ref T second, T gradient)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Apply<T>(ref T weight, ref T first, ref T second, ref T third, T gradient)
             where T : struct, ILanes<T>
         {
             if (decay != 0) gradient = T.Fma(T.Broadcast(decay), weight, gradient);
@@ -50,7 +62,8 @@ public static unsafe class SgdKernel
     {
         public static int States => 1;
 
-        public void Apply<T>(ref T weight, ref T first, ref T second, T gradient)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Apply<T>(ref T weight, ref T first, ref T second, ref T third, T gradient)
             where T : struct, ILanes<T>
         {
             if (decay != 0) gradient = T.Fma(T.Broadcast(decay), weight, gradient);

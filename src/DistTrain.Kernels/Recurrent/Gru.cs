@@ -12,13 +12,13 @@ public unsafe struct GruTape
     /// </summary>
     public float* States;
 
-    /// <summary>(batch, 3H): room for one step's products with the state.</summary>
-    public float* HiddenProducts;
+    /// <summary>Room for products on their way, of <see cref="SequenceShape.RoomSize"/> floats with 3 gates.</summary>
+    public float* Room;
 }
 
 /// <summary>
-/// A GRU layer over (time, batch, features). Forward, step by step: the products with the input are x·W_ihᵀ + b_ih, those
-/// with the state h·W_hhᵀ + b_hh, in k's ascending order (<see cref="Gemm"/>), then <see cref="GruCell"/>. Backward from
+/// A GRU layer over (time, batch, features). Forward, step by step: the products x·W_ihᵀ and h·W_hhᵀ,
+/// each in k's ascending order (<see cref="Gemm"/>), then <see cref="GruCell"/>. Backward from
 /// the last step: the state's gradient is the products of n's hidden gradient with its rows of W_hh, joined by fma to
 /// (those of r's and z's with theirs + what the cell passes on). The rest is as in <see cref="Lstm"/>.
 /// </summary>
@@ -46,13 +46,13 @@ public static unsafe class Gru
         KernelPool? pool = null)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
-        SequenceProducts.Input(in shape, x, strideX, in weights, 3 * h, tape.Gates, 4 * h, pool);
         for (int order = 0; order < shape.Time; order++)
         {
             GruStep step = Step(in shape, shape.Step(order), lengths, in tape, strideY);
             if (y != null) step.Output = y + ((nint)step.Time * shape.Batch * strideY);
-            SequenceProducts.Recurrent(in shape, step.PreviousState, in weights, 3 * h, 0, step.HiddenProducts, 3 * h, pool);
+            step.Products = SequenceProducts.Step(in shape, order, x, strideX, step.PreviousState, in weights, 3 * h, tape.Room, pool);
             GruCell.Forward(in step, pool);
         }
     }
@@ -89,6 +89,7 @@ public static unsafe class Gru
         KernelPool? pool = null)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
         for (int order = shape.Time - 1; order >= 0; order--)
         {
@@ -98,11 +99,11 @@ public static unsafe class Gru
             GruCell.Backward(in step, pool);
             SequenceProducts.StateGradient(in shape, step.Gates, 4 * h, in weights, 0, 2 * h, dState, pool);
             SequenceProducts.StateGradient(in shape, step.Gates + (3 * h), 4 * h, in weights, 2 * h, h, dState, pool);
+            SequenceProducts.InputGradient(in shape, order, tape.Gates, 4 * h, 3 * h, in weights, dX, strideDX, pool);
         }
-        if (dX != null) SequenceProducts.InputGradient(in shape, tape.Gates, 4 * h, 3 * h, in weights, dX, strideDX, pool);
         SequenceProducts.InputWeights(in shape, tape.Gates, 4 * h, 3 * h, x, strideX, leaves, in gradients, pool);
-        SequenceProducts.RecurrentWeights(in shape, tape.Gates, 4 * h, 0, 2 * h, tape.States, leaves, in gradients, pool);
-        SequenceProducts.RecurrentWeights(in shape, tape.Gates + (3 * h), 4 * h, 2 * h, h, tape.States, leaves, in gradients, pool);
+        SequenceProducts.RecurrentWeights(in shape, tape.Gates, 4 * h, 0, 2 * h, tape.States, leaves, in gradients, gradients.InputBias, pool);
+        SequenceProducts.RecurrentWeights(in shape, tape.Gates + (3 * h), 4 * h, 2 * h, h, tape.States, leaves, in gradients, null, pool);
     }
 
     private static GruStep Step(in SequenceShape shape, int time, int* lengths, in GruTape tape, nint stride)
@@ -113,7 +114,6 @@ public static unsafe class Gru
             Rows = shape.Batch,
             Hidden = shape.Hidden,
             Gates = tape.Gates + (time * 4 * size),
-            HiddenProducts = tape.HiddenProducts,
             PreviousState = tape.States + (shape.Before(time) * size),
             State = tape.States + (shape.After(time) * size),
             StrideOutput = stride,

@@ -11,15 +11,15 @@ public unsafe struct GruStep
     /// <summary>H.</summary>
     public nint Hidden;
 
+    /// <summary>What the forward step reads: three gates in the order r, z, n.</summary>
+    public GateProducts Products;
+
     /// <summary>
-    /// (rows, 4H). Going into the forward step, in its first 3H columns, the products with the input, gates in the order
-    /// r, z, n; after it r, z, n and the hidden product of n. After the backward step the gradients of the input's three
-    /// products, and of n's hidden product (r and z have the same gradient on both sides).
+    /// (rows, 4H): after the forward step r, z, n and n's product with the state, its bias included; after the backward
+    /// step the gradients of the three products with the input, and of n's with the state (r and z have the same gradient
+    /// on both sides).
     /// </summary>
     public float* Gates;
-
-    /// <summary>(rows, 3H): the products with the previous state, biases included; the forward step reads them.</summary>
-    public float* HiddenProducts;
 
     /// <summary>(rows, H): the state before the step.</summary>
     public float* PreviousState;
@@ -51,10 +51,10 @@ public unsafe struct GruStep
 
 /// <summary>
 /// The pointwise part of a GRU (Cho et al., 2014, in PyTorch's form, n's hidden bias inside the reset), one pass forward
-/// and one back. Forward, per element, x and u the products with input and state: r = sigmoid(xr + ur);
-/// z = sigmoid(xz + uz); n = tanh(fma(r, un, xn)); h = fma(z, h' - n, n).
+/// and one back. Forward, per element: r, z = sigmoid of the pre-activations (<see cref="GateProducts"/>); with x and u
+/// n's products with input and state, each plus its bias, n = tanh(fma(r, u, x)); h = fma(z, h' - n, n).
 /// Backward with d = what later steps say + the output's gradient: dn = (d(1-z))(1 - n·n), the last parenthesis fused;
-/// dun = dn·r; dr = (dn·un)(r(1-r)); dz = (d(h'-n))(z(1-z)); and d·z goes to the step before.
+/// du = dn·r; dr = (dn·u)(r(1-r)); dz = (d(h'-n))(z(1-z)); and d·z goes to the step before.
 /// A padded row carries h over; its gates' gradients and output are +0, and its gradient passes through.
 /// </summary>
 public static unsafe class GruCell
@@ -63,7 +63,7 @@ public static unsafe class GruCell
     public static void Forward(in GruStep step, KernelPool? pool = null)
     {
         Check(in step);
-        Guard.NotNull(step.HiddenProducts, step.Rows, nameof(step.HiddenProducts));
+        step.Products.Check(step.Rows);
         Guard.NotNull(step.State, step.Rows, nameof(step.State));
         RecurrentRows.Run(new ForwardRow { Step = step }, step.Rows, step.Hidden, step.Lengths, step.Time, pool);
     }
@@ -93,16 +93,19 @@ public static unsafe class GruCell
             where T : struct, ILanes<T>
         {
             nint h = Step.Hidden;
-            var formula = new ForwardFormula
+            GateProducts products = Step.Products.Row(row, 3 * h);
+            float* gates = Step.Gates + (row * 4 * h);
+            BlockTraversal.Run<T, GateFormula<SigmoidOperator>>(new(products, gates), 0, 2 * h);
+            var formula = new StateFormula
             {
                 Hidden = h,
-                Gates = Step.Gates + (row * 4 * h),
-                Products = Step.HiddenProducts + (row * 3 * h),
+                Products = products,
+                Gates = gates,
                 PreviousState = Step.PreviousState + (row * h),
                 State = Step.State + (row * h),
                 Output = Step.Output == null ? null : Step.Output + (row * Step.StrideOutput),
             };
-            BlockTraversal.Run<T, ForwardFormula>(formula, 0, h);
+            BlockTraversal.Run<T, StateFormula>(formula, 0, h);
         }
 
         public readonly void Padding<T>(nint row)
@@ -115,11 +118,11 @@ public static unsafe class GruCell
         }
     }
 
-    private struct ForwardFormula : IBlockFormula
+    private struct StateFormula : IBlockFormula
     {
         public nint Hidden;
         public float* Gates;
-        public float* Products;
+        public GateProducts Products;
         public float* PreviousState;
         public float* State;
         public float* Output;
@@ -129,20 +132,12 @@ public static unsafe class GruCell
             where TVector : struct, IArithmetic<TVector>
             where TBlock : struct, IBlock<TVector>
         {
-            float* gate = Gates + at;
-            float* product = Products + at;
-            TVector r = LaneMath.Sigmoid(block.Load(gate) + block.Load(product));
-            block.Store(gate, r);
-            gate += Hidden;
-            product += Hidden;
-            TVector z = LaneMath.Sigmoid(block.Load(gate) + block.Load(product));
-            block.Store(gate, z);
-            gate += Hidden;
-            product += Hidden;
-            TVector un = block.Load(product);
-            TVector n = LaneMath.Tanh(TVector.Fma(r, un, block.Load(gate)));
-            block.Store(gate, n);
-            block.Store(gate + Hidden, un);
+            nint gate = at + (2 * Hidden);
+            TVector u = Products.OfState<TVector, TBlock>(block, gate);
+            TVector n = LaneMath.Tanh(TVector.Fma(block.Load(Gates + at), u, Products.OfInput<TVector, TBlock>(block, gate)));
+            block.Store(Gates + gate, n);
+            block.Store(Gates + gate + Hidden, u);
+            TVector z = block.Load(Gates + at + Hidden);
             TVector h = TVector.Fma(z, block.Load(PreviousState + at) - n, n);
             block.Store(State + at, h);
             if (Output != null) block.Store(Output + at, h);

@@ -17,12 +17,14 @@ public unsafe struct LstmTape
 
     /// <summary>(time, batch, H): tanh of the cell states.</summary>
     public float* CellTanhs;
+
+    /// <summary>Room for products on their way, of <see cref="SequenceShape.RoomSize"/> floats with 4 gates.</summary>
+    public float* Room;
 }
 
 /// <summary>
-/// An LSTM layer over (time, batch, features). Forward, step by step: the gates' pre-activations are
-/// ((h·W_hhᵀ) + (x·W_ihᵀ + b_ih)) + b_hh, the products in k's ascending order (<see cref="Gemm"/>), then
-/// <see cref="LstmCell"/>. Backward from the last step: the state's gradient is dGates·W_hh + what the cell passes on.
+/// An LSTM layer over (time, batch, features). Forward, step by step: the products x·W_ihᵀ and h·W_hhᵀ, each in k's
+/// ascending order (<see cref="Gemm"/>), then <see cref="LstmCell"/>. Backward from the last step: the state's gradient is dGates·W_hh + what the cell passes on.
 /// The weights' gradients are sums over the shards along the tree (<see cref="SegmentedGemm"/>); within a shard k ascends
 /// as (time, example). Padded steps carry the state over; inputs there must be finite, and are otherwise not looked at.
 /// </summary>
@@ -53,12 +55,11 @@ public static unsafe class Lstm
     {
         Check(in shape, x, strideX, in weights, lengths, in tape);
         nint width = Gates * (nint)shape.Hidden;
-        SequenceProducts.Input(in shape, x, strideX, in weights, width, tape.Gates, width, pool);
         for (int order = 0; order < shape.Time; order++)
         {
             LstmStep step = Step(in shape, shape.Step(order), lengths, in tape, strideY);
             if (y != null) step.Output = y + ((nint)step.Time * shape.Batch * strideY);
-            SequenceProducts.Recurrent(in shape, step.PreviousState, in weights, width, 1, step.Gates, width, pool);
+            step.Products = SequenceProducts.Step(in shape, order, x, strideX, step.PreviousState, in weights, width, tape.Room, pool);
             LstmCell.Forward(in step, pool);
         }
     }
@@ -106,10 +107,10 @@ public static unsafe class Lstm
             step.CellGradient = dCell;
             LstmCell.Backward(in step, pool);
             SequenceProducts.StateGradient(in shape, step.Gates, width, in weights, 0, width, dState, pool);
+            SequenceProducts.InputGradient(in shape, order, tape.Gates, width, width, in weights, dX, strideDX, pool);
         }
-        if (dX != null) SequenceProducts.InputGradient(in shape, tape.Gates, width, width, in weights, dX, strideDX, pool);
         SequenceProducts.InputWeights(in shape, tape.Gates, width, width, x, strideX, leaves, in gradients, pool);
-        SequenceProducts.RecurrentWeights(in shape, tape.Gates, width, 0, width, tape.States, leaves, in gradients, pool);
+        SequenceProducts.RecurrentWeights(in shape, tape.Gates, width, 0, width, tape.States, leaves, in gradients, gradients.InputBias, pool);
     }
 
     private static LstmStep Step(in SequenceShape shape, int time, int* lengths, in LstmTape tape, nint stride)
@@ -136,5 +137,6 @@ public static unsafe class Lstm
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
         Guard.NotNull(tape.Cells, 1, nameof(tape.Cells));
         Guard.NotNull(tape.CellTanhs, shape.Rows, nameof(tape.CellTanhs));
+        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
     }
 }

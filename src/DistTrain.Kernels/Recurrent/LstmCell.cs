@@ -11,9 +11,12 @@ public unsafe struct LstmStep
     /// <summary>H.</summary>
     public nint Hidden;
 
+    /// <summary>What the forward step reads: four gates in the order i, f, g, o.</summary>
+    public GateProducts Products;
+
     /// <summary>
-    /// (rows, 4H), gates in the order i, f, g, o: the pre-activations going in, the activations after the forward step,
-    /// their pre-activations' gradients after the backward step.
+    /// (rows, 4H), i, f, g, o: the activations after the forward step, their pre-activations' gradients after the
+    /// backward step.
     /// </summary>
     public float* Gates;
 
@@ -59,7 +62,7 @@ public unsafe struct LstmStep
 
 /// <summary>
 /// The pointwise part of an LSTM (Hochreiter and Schmidhuber, 1997; gates as in PyTorch), one pass forward and one back.
-/// Forward, per element: i, f, o = sigmoid, g = tanh of the pre-activations; c = fma(f, c', i·g); t = tanh c; h = o·t.
+/// Forward, per element: i, f, o = sigmoid, g = tanh of the pre-activations (<see cref="GateProducts"/>); c = fma(f, c', i·g); t = tanh c; h = o·t.
 /// Backward with d = what later steps say + the output's gradient: e = fma(d·o, 1 - t·t, dc), the parenthesis fused;
 /// di = (e·g)(i(1-i)); df = (e·c')(f(1-f)); dg = (e·i)(1 - g·g); do = (d·t)(o(1-o)); dc' = e·f.
 /// A padded row carries c and h over; its gates, gates' gradients and output are +0, and its gradients pass through.
@@ -70,6 +73,7 @@ public static unsafe class LstmCell
     public static void Forward(in LstmStep step, KernelPool? pool = null)
     {
         Check(in step);
+        step.Products.Check(step.Rows);
         Guard.NotNull(step.State, step.Rows, nameof(step.State));
         RecurrentRows.Run(new ForwardRow { Step = step }, step.Rows, step.Hidden, step.Lengths, step.Time, pool);
     }
@@ -103,17 +107,23 @@ public static unsafe class LstmCell
             where T : struct, ILanes<T>
         {
             nint h = Step.Hidden;
-            var formula = new ForwardFormula
+            GateProducts products = Step.Products.Row(row, 4 * h);
+            float* gates = Step.Gates + (row * 4 * h);
+            var sigmoid = new GateFormula<SigmoidOperator>(products, gates);
+            BlockTraversal.Run<T, GateFormula<SigmoidOperator>>(sigmoid, 0, 2 * h);
+            BlockTraversal.Run<T, GateFormula<TanhOperator>>(new(products, gates), 2 * h, 3 * h);
+            BlockTraversal.Run<T, GateFormula<SigmoidOperator>>(sigmoid, 3 * h, 4 * h);
+            var formula = new StateFormula
             {
                 Hidden = h,
-                Gates = Step.Gates + (row * 4 * h),
+                Gates = gates,
                 PreviousCell = Step.PreviousCell + (row * h),
                 Cell = Step.Cell + (row * h),
                 CellTanh = Step.CellTanh + (row * h),
                 State = Step.State + (row * h),
                 Output = Step.Output == null ? null : Step.Output + (row * Step.StrideOutput),
             };
-            BlockTraversal.Run<T, ForwardFormula>(formula, 0, h);
+            BlockTraversal.Run<T, StateFormula>(formula, 0, h);
         }
 
         public readonly void Padding<T>(nint row)
@@ -129,7 +139,7 @@ public static unsafe class LstmCell
         }
     }
 
-    private struct ForwardFormula : IBlockFormula
+    private struct StateFormula : IBlockFormula
     {
         public nint Hidden;
         public float* Gates;
@@ -145,22 +155,12 @@ public static unsafe class LstmCell
             where TBlock : struct, IBlock<TVector>
         {
             float* gate = Gates + at;
-            TVector i = LaneMath.Sigmoid(block.Load(gate));
-            block.Store(gate, i);
-            gate += Hidden;
-            TVector f = LaneMath.Sigmoid(block.Load(gate));
-            block.Store(gate, f);
-            gate += Hidden;
-            TVector g = LaneMath.Tanh(block.Load(gate));
-            block.Store(gate, g);
-            gate += Hidden;
-            TVector o = LaneMath.Sigmoid(block.Load(gate));
-            block.Store(gate, o);
-            TVector c = TVector.Fma(f, block.Load(PreviousCell + at), i * g);
+            TVector products = block.Load(gate) * block.Load(gate + (2 * Hidden));
+            TVector c = TVector.Fma(block.Load(gate + Hidden), block.Load(PreviousCell + at), products);
             block.Store(Cell + at, c);
             TVector t = LaneMath.Tanh(c);
             block.Store(CellTanh + at, t);
-            TVector h = o * t;
+            TVector h = block.Load(gate + (3 * Hidden)) * t;
             block.Store(State + at, h);
             if (Output != null) block.Store(Output + at, h);
         }

@@ -11,11 +11,14 @@ public unsafe struct RnnTape
     /// run is reversed); the state after the whole run is at the other end.
     /// </summary>
     public float* States;
+
+    /// <summary>Room for products on their way, of <see cref="SequenceShape.RoomSize"/> floats with one gate.</summary>
+    public float* Room;
 }
 
 /// <summary>
-/// A plain recurrent layer, tanh or ReLU, over (time, batch, features): the pre-activations are
-/// ((h·W_hhᵀ) + (x·W_ihᵀ + b_ih)) + b_hh, then <see cref="RnnCell"/>. The rest is as in <see cref="Lstm"/>.
+/// A plain recurrent layer, tanh or ReLU, over (time, batch, features): the products x·W_ihᵀ and h·W_hhᵀ, then
+/// <see cref="RnnCell"/>. The rest is as in <see cref="Lstm"/>.
 /// </summary>
 public static unsafe class Rnn
 {
@@ -43,13 +46,13 @@ public static unsafe class Rnn
         KernelPool? pool = null)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
-        SequenceProducts.Input(in shape, x, strideX, in weights, h, tape.Gates, h, pool);
         for (int order = 0; order < shape.Time; order++)
         {
             RnnStep step = Step(in shape, relu, shape.Step(order), lengths, in tape, strideY);
             if (y != null) step.Output = y + ((nint)step.Time * shape.Batch * strideY);
-            SequenceProducts.Recurrent(in shape, step.PreviousState, in weights, h, 1, step.Gates, h, pool);
+            step.Products = SequenceProducts.Step(in shape, order, x, strideX, step.PreviousState, in weights, h, tape.Room, pool);
             RnnCell.Forward(in step, pool);
         }
     }
@@ -88,6 +91,7 @@ public static unsafe class Rnn
         KernelPool? pool = null)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
         for (int order = shape.Time - 1; order >= 0; order--)
         {
@@ -96,10 +100,10 @@ public static unsafe class Rnn
             step.StateGradient = dState;
             RnnCell.Backward(in step, pool);
             SequenceProducts.StateGradient(in shape, step.Gates, h, in weights, 0, h, dState, pool);
+            SequenceProducts.InputGradient(in shape, order, tape.Gates, h, h, in weights, dX, strideDX, pool);
         }
-        if (dX != null) SequenceProducts.InputGradient(in shape, tape.Gates, h, h, in weights, dX, strideDX, pool);
         SequenceProducts.InputWeights(in shape, tape.Gates, h, h, x, strideX, leaves, in gradients, pool);
-        SequenceProducts.RecurrentWeights(in shape, tape.Gates, h, 0, h, tape.States, leaves, in gradients, pool);
+        SequenceProducts.RecurrentWeights(in shape, tape.Gates, h, 0, h, tape.States, leaves, in gradients, gradients.InputBias, pool);
     }
 
     private static RnnStep Step(in SequenceShape shape, bool relu, int time, int* lengths, in RnnTape tape, nint stride)

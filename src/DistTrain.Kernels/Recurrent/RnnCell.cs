@@ -14,10 +14,10 @@ public unsafe struct RnnStep
     /// <summary>ReLU where this is set, else tanh.</summary>
     public bool Relu;
 
-    /// <summary>
-    /// (rows, H): the pre-activations going in, the new state after the forward step, the pre-activations' gradients
-    /// after the backward step.
-    /// </summary>
+    /// <summary>What the forward step reads: one gate.</summary>
+    public GateProducts Products;
+
+    /// <summary>(rows, H): the new state after the forward step, the pre-activations' gradients after the backward step.</summary>
     public float* Gates;
 
     /// <summary>(rows, H): the state before the step; needed only for padding.</summary>
@@ -49,7 +49,8 @@ public unsafe struct RnnStep
 }
 
 /// <summary>
-/// The pointwise part of a plain recurrent network (Elman, 1990): h = tanh or ReLU of the pre-activation. Backward with
+/// The pointwise part of a plain recurrent network (Elman, 1990): h = tanh or ReLU of the pre-activation
+/// (<see cref="GateProducts"/>). Backward with
 /// d = what later steps say + the output's gradient: d(1 - h·h), the parenthesis fused; or d where h is above zero, else +0.
 /// A padded row carries h over; its gradients and output are +0, and its state's gradient passes through.
 /// </summary>
@@ -59,6 +60,7 @@ public static unsafe class RnnCell
     public static void Forward(in RnnStep step, KernelPool? pool = null)
     {
         Check(in step);
+        step.Products.Check(step.Rows);
         Guard.NotNull(step.State, step.Rows, nameof(step.State));
         RecurrentRows.Run(new Row { Step = step }, step.Rows, step.Hidden, step.Lengths, step.Time, pool);
     }
@@ -102,14 +104,12 @@ public static unsafe class RnnCell
             }
             else
             {
-                var formula = new ForwardFormula
-                {
-                    Relu = Step.Relu,
-                    Gates = Step.Gates + (row * h),
-                    State = Step.State + (row * h),
-                    Output = Step.Output == null ? null : Step.Output + (row * Step.StrideOutput),
-                };
-                BlockTraversal.Run<T, ForwardFormula>(formula, 0, h);
+                GateProducts products = Step.Products.Row(row, h);
+                float* gates = Step.Gates + (row * h);
+                if (Step.Relu) BlockTraversal.Run<T, GateFormula<ReluOperator>>(new(products, gates), 0, h);
+                else BlockTraversal.Run<T, GateFormula<TanhOperator>>(new(products, gates), 0, h);
+                Rows.Copy(gates, Step.State + (row * h), h);
+                if (Step.Output != null) Rows.Copy(gates, Step.Output + (row * Step.StrideOutput), h);
             }
         }
 
@@ -121,26 +121,6 @@ public static unsafe class RnnCell
             if (Back) return;
             Rows.Copy(Step.PreviousState + (row * h), Step.State + (row * h), h);
             if (Step.Output != null) Rows.Clear(Step.Output + (row * Step.StrideOutput), h);
-        }
-    }
-
-    private struct ForwardFormula : IBlockFormula
-    {
-        public bool Relu;
-        public float* Gates;
-        public float* State;
-        public float* Output;
-
-        [MethodImpl(MethodImplOptions.NoInlining)]
-        public readonly void Apply<TVector, TBlock>(TBlock block, nint at)
-            where TVector : struct, IArithmetic<TVector>
-            where TBlock : struct, IBlock<TVector>
-        {
-            TVector a = block.Load(Gates + at);
-            TVector h = Relu ? default(ReluOperator).Apply(a) : LaneMath.Tanh(a);
-            block.Store(Gates + at, h);
-            block.Store(State + at, h);
-            if (Output != null) block.Store(Output + at, h);
         }
     }
 

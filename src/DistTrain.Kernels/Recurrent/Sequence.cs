@@ -8,6 +8,16 @@ namespace DistTrain.Kernels;
 /// <param name="Reverse">The steps run from the last to the first; padding then comes before a sequence's steps.</param>
 public readonly record struct SequenceShape(int Time, int Batch, int Inputs, int Hidden, bool Reverse = false)
 {
+    // Products of fewer rows than this don't keep the multipliers busy.
+    private const int RowsTogether = 96;
+
+    /// <summary>Floats of room that a run needs for products on their way.</summary>
+    /// <param name="gates">4 for an LSTM, 3 for a GRU, 1 for a plain network.</param>
+    public nint RoomSize(int gates) => (StepsTogether + 1) * (nint)gates * StateSize;
+
+    /// <summary>How many steps' products with the input are made at once.</summary>
+    internal int StepsTogether => Math.Clamp((RowsTogether + Batch - 1) / Math.Max(Batch, 1), 1, Math.Max(Time, 1));
+
     internal nint Rows => (nint)Time * Batch;
 
     internal nint StateSize => (nint)Batch * Hidden;
@@ -36,6 +46,9 @@ public unsafe struct RecurrentWeights
 
     /// <summary>(G·H): added to the products with the state; null for none.</summary>
     public float* RecurrentBias;
+
+    /// <summary>Both, packed for the direction that is run; null to read them as they lie.</summary>
+    public PackedRecurrent? Packed;
 }
 
 /// <summary>The gradients of <see cref="RecurrentWeights"/>, in the same shapes: overwritten; null where none is wanted.</summary>

@@ -27,13 +27,13 @@ internal static class ReferenceCells
         cellGradient = e * f;
     }
 
-    /// <summary>See <see cref="GruCell"/>; the gates are r, z, n and n's hidden product.</summary>
-    public static float GruForward(Span<float> gates, float hiddenR, float hiddenZ, float hiddenN, float previous)
+    /// <summary>See <see cref="GruCell"/>; the gates are r, z, n's product with the input, and then n's with the state.</summary>
+    public static float GruForward(Span<float> gates, float hidden, float previous)
     {
-        gates[0] = ReferenceFunctions.Sigmoid(gates[0] + hiddenR);
-        gates[1] = ReferenceFunctions.Sigmoid(gates[1] + hiddenZ);
-        gates[2] = ReferenceFunctions.Tanh(MathF.FusedMultiplyAdd(gates[0], hiddenN, gates[2]));
-        gates[3] = hiddenN;
+        gates[0] = ReferenceFunctions.Sigmoid(gates[0]);
+        gates[1] = ReferenceFunctions.Sigmoid(gates[1]);
+        gates[2] = ReferenceFunctions.Tanh(MathF.FusedMultiplyAdd(gates[0], hidden, gates[2]));
+        gates[3] = hidden;
         return MathF.FusedMultiplyAdd(gates[1], previous - gates[2], gates[2]);
     }
 

@@ -65,6 +65,7 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
     /// <summary>Leaves the products' gradients in <see cref="Gates"/>; dState and dCell end as the initial states' gradients.</summary>
     public void Backward(float[] dY, float[] dState, float[] dCell)
     {
+        Span<float> gates = stackalloc float[4];
         for (int order = shape.Time - 1; order >= 0; order--)
         {
             int t = shape.Step(order), before = shape.Before(t) * _size;
@@ -74,7 +75,7 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
                 for (int j = 0; j < _h; j++)
                 {
                     int at = (row * _h) + j, output = (t * _size) + at;
-                    Span<float> gates = stackalloc float[4];
+                    gates.Clear();
                     if (!padding) dState[at] = BackElement(gates, t, row, j, States[before + at], Cells[before + at], dState[at] + dY[output], ref dCell[at]);
                     Put(gates, t, row, j);
                 }
@@ -91,14 +92,15 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
     private float Element(int t, int row, int j, int before, int after)
     {
         Span<float> gates = stackalloc float[4];
-        Span<float> hidden = stackalloc float[4];
+        float hidden = 0;
         for (int gate = 0; gate < _products / _h; gate++)
         {
             int unit = (gate * _h) + j;
-            gates[gate] = Chain(x, ((t * shape.Batch) + row) * shape.Inputs, weights[0], unit * shape.Inputs, shape.Inputs) + weights[2][unit];
-            float product = Chain(States, before + (row * _h), weights[1], unit * _h, _h);
-            if (kind == RecurrentKind.Gru) hidden[gate] = product + weights[3][unit];
-            else gates[gate] = MathF.FusedMultiplyAdd(1f, gates[gate], product) + weights[3][unit];
+            float input = Chain(x, ((t * shape.Batch) + row) * shape.Inputs, weights[0], unit * shape.Inputs, shape.Inputs);
+            float state = Chain(States, before + (row * _h), weights[1], unit * _h, _h);
+            float b = weights[2][unit], c = weights[3][unit];
+            gates[gate] = kind == RecurrentKind.Gru && gate == 2 ? input + b : (input + state) + (b + c);
+            hidden = state + c;
         }
         int at = (row * _h) + j;
         float h;
@@ -108,7 +110,7 @@ internal sealed unsafe class ReferenceSequence(RecurrentKind kind, SequenceShape
                 ReferenceCells.LstmForward(gates, Cells[before + at], out Cells[after + at], out CellTanhs[(t * _size) + at], out h);
                 break;
             case RecurrentKind.Gru:
-                h = ReferenceCells.GruForward(gates, hidden[0], hidden[1], hidden[2], States[before + at]);
+                h = ReferenceCells.GruForward(gates, hidden, States[before + at]);
                 break;
             default:
                 h = gates[0] = kind == RecurrentKind.RnnRelu ? ReferenceFunctions.Relu(gates[0]) : ReferenceFunctions.Tanh(gates[0]);

@@ -27,6 +27,15 @@ internal unsafe interface ILanes<T> : IArithmetic<T>
     /// <summary>Stores the first <paramref name="count"/> lanes (0 to 16) and touches no memory beyond.</summary>
     static abstract void StorePartial(float* target, T value, int count);
 
+    /// <summary>Stores past the caches, for what is not read again soon; the target is a multiple of 64 bytes.</summary>
+    static abstract void StoreStreaming(float* target, T value);
+
+    /// <summary>Loads 16 16-bit integers, zero-extended to 32 bits.</summary>
+    static abstract T LoadUInt16(ushort* source);
+
+    /// <summary>Stores the low 16 bits of each lane, whose upper halves are zero.</summary>
+    static abstract void StoreUInt16(ushort* target, T value);
+
     /// <summary>
     /// Transposes a block of 16 rows by 4 columns: row i at source + i·stride, column j in the j-th result. Rows from
     /// <paramref name="rows"/> (4, 8, 12 or 16) on are not read; their lanes hold anything.

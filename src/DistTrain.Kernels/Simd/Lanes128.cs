@@ -70,6 +70,28 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         for (int i = 0; i < count; i++) target[i] = lanes[i];
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStreaming(float* target, Lanes128 value) => Store(target, value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 LoadUInt16(ushort* source)
+    {
+        Vector128<ushort> low = Vector128.Load(source);
+        Vector128<ushort> high = Vector128.Load(source + 8);
+        return new(
+            Vector128.WidenLower(low).AsSingle(),
+            Vector128.WidenUpper(low).AsSingle(),
+            Vector128.WidenLower(high).AsSingle(),
+            Vector128.WidenUpper(high).AsSingle());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreUInt16(ushort* target, Lanes128 value)
+    {
+        Vector128.Narrow(value._a.AsUInt32(), value._b.AsUInt32()).Store(target);
+        Vector128.Narrow(value._c.AsUInt32(), value._d.AsUInt32()).Store(target + 8);
+    }
+
     public static void LoadColumns(
         float* source, nint stride, int rows, out Lanes128 c0, out Lanes128 c1, out Lanes128 c2, out Lanes128 c3)
     {

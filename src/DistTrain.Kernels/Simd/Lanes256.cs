@@ -58,6 +58,22 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
         Avx.MaskStore(target + 8, Mask(count - 8), value._b);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStreaming(float* target, Lanes256 value)
+    {
+        value._a.StoreAlignedNonTemporal(target);
+        value._b.StoreAlignedNonTemporal(target + 8);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LoadUInt16(ushort* source) => new(
+        Avx2.ConvertToVector256Int32(Vector128.Load(source)).AsSingle(),
+        Avx2.ConvertToVector256Int32(Vector128.Load(source + 8)).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreUInt16(ushort* target, Lanes256 value) =>
+        Vector256.Narrow(value._a.AsUInt32(), value._b.AsUInt32()).Store(target);
+
     // Rows i and i+4 share a register, so that two 4x4 transposes happen at once within its halves.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void LoadColumns(

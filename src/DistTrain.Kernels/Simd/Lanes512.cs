@@ -38,6 +38,16 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     public static void StorePartial(float* target, Lanes512 value, int count) =>
         Avx512F.MaskStore(target, Mask(count), value._a);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStreaming(float* target, Lanes512 value) => value._a.StoreAlignedNonTemporal(target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 LoadUInt16(ushort* source) => new(Avx512F.ConvertToVector512Int32(Vector256.Load(source)).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreUInt16(ushort* target, Lanes512 value) =>
+        Avx512F.ConvertToVector256UInt16(value._a.AsUInt32()).Store(target);
+
     // Rows i, i+4, i+8 and i+12 share a register, so that four 4x4 transposes happen at once within its quarters.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void LoadColumns(

@@ -41,6 +41,20 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
         for (int i = 0; i < count; i++) target[i] = value[i];
     }
 
+    public static void StoreStreaming(float* target, LanesScalar value) => Store(target, value);
+
+    public static LanesScalar LoadUInt16(ushort* source)
+    {
+        LanesScalar r = default;
+        for (int i = 0; i < 16; i++) r[i] = Float(source[i]);
+        return r;
+    }
+
+    public static void StoreUInt16(ushort* target, LanesScalar value)
+    {
+        for (int i = 0; i < 16; i++) target[i] = (ushort)Bits(value[i]);
+    }
+
     public static void LoadColumns(
         float* source, nint stride, int rows, out LanesScalar c0, out LanesScalar c1, out LanesScalar c2, out LanesScalar c3)
     {

@@ -30,13 +30,25 @@ public sealed unsafe class KernelPool : IDisposable
     private volatile bool _stopping;
 
     /// <summary>Starts a pool of <paramref name="threads"/> threads, the caller's own included.</summary>
+    /// <param name="threads">How many threads.</param>
+    /// <param name="pin">
+    /// The cores of the threads; thread 0 is whoever calls <see cref="Run"/> and pins itself, with
+    /// <see cref="CoreSet.PinCurrentThread"/>. Null lets the system move them.
+    /// </param>
     /// <exception cref="ArgumentOutOfRangeException">Fewer than one thread.</exception>
-    public KernelPool(int threads)
+    /// <exception cref="ArgumentException">Fewer cores than threads, or this process may not use one of them.</exception>
+    /// <exception cref="PlatformNotSupportedException">Cores are named where threads can't be pinned.</exception>
+    public KernelPool(int threads, CoreSet? pin = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1);
+        if (pin is not null && pin.Count < threads)
+            throw new ArgumentException($"{threads} threads need as many cores; there are {pin.Count}: {pin}.", nameof(pin));
         Threads = threads;
         _workers = new Worker[threads - 1];
-        for (int i = 0; i < _workers.Length; i++) _workers[i] = new Worker(this, i + 1);
+        for (int i = 0; i < _workers.Length; i++) _workers[i] = new Worker(this, i + 1, pin?[i + 1]);
+        if (pin is null || Array.Find(_workers, w => w.PinFailure is not null) is not { } failed) return;
+        Dispose();
+        ExceptionDispatchInfo.Throw(failed.PinFailure!);
     }
 
     /// <summary>The pool without workers: everything runs on the caller. It needs no disposal.</summary>
@@ -136,12 +148,17 @@ public sealed unsafe class KernelPool : IDisposable
         private readonly Thread _thread;
         private int _parked;
 
-        public Worker(KernelPool pool, int index)
+        public Worker(KernelPool pool, int index, int? core)
         {
             _pool = pool;
-            _thread = new Thread(Loop) { IsBackground = true, Name = $"kernel-{index}" };
+            using var started = core is null ? null : new ManualResetEventSlim();
+            _thread = new Thread(() => Start(core, started)) { IsBackground = true, Name = $"kernel-{index}" };
             _thread.Start();
+            started?.Wait();
         }
+
+        /// <summary>Why the thread could not be pinned.</summary>
+        public Exception? PinFailure { get; private set; }
 
         /// <summary>Wakes the thread if it is parked. A full fence lies between opening the region and this read.</summary>
         public void Wake()
@@ -154,6 +171,20 @@ public sealed unsafe class KernelPool : IDisposable
             _wake.Set();
             _thread.Join();
             _wake.Dispose();
+        }
+
+        private void Start(int? core, ManualResetEventSlim? started)
+        {
+            try
+            {
+                if (core is { } pinned) CoreSet.PinCurrentThread(pinned);
+            }
+            catch (Exception failure) when (failure is ArgumentException or PlatformNotSupportedException)
+            {
+                PinFailure = failure;
+            }
+            started?.Set();
+            Loop();
         }
 
         private void Loop()

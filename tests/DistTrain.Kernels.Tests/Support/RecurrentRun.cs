@@ -56,13 +56,14 @@ internal sealed unsafe class RecurrentRun
     public static int Products(RecurrentKind kind) => kind switch { RecurrentKind.Lstm => 4, RecurrentKind.Gru => 3, _ => 1 };
 
     /// <summary>Forward and backward with the outputs in rows of twice their length, as in a bidirectional layer.</summary>
-    public void Run(int[] cuts, KernelPool? pool = null)
+    public void Run(int[] cuts, KernelPool? pool = null, bool packs = false)
     {
+        SequenceShape shape = Shape;
         int h = Shape.Hidden, size = Shape.Batch * h, stride = 2 * h, width = _kind is RecurrentKind.Lstm or RecurrentKind.Gru ? 4 * h : h;
         var leaves = new SequenceLeaves();
         leaves.Set(Shape.Time, Shape.Batch, cuts);
         States = new float[(Shape.Time + 1) * size];
-        float[] cells = new float[States.Length], tanhs = new float[Shape.Time * size], room = new float[3 * size];
+        float[] cells = new float[States.Length], tanhs = new float[Shape.Time * size], room = new float[shape.RoomSize(Products(_kind))];
         Gates = new float[Shape.Time * Shape.Batch * width];
         InitialState.CopyTo(States, Shape.Reverse ? Shape.Time * size : 0);
         InitialCell.CopyTo(cells, Shape.Reverse ? Shape.Time * size : 0);
@@ -75,23 +76,25 @@ internal sealed unsafe class RecurrentRun
         fixed (float* y = wide, dy = wideDY, ds = DState, dc = DCell, dx = DX, gi = Gradients[0], gh = Gradients[1], gbi = Gradients[2], gbh = Gradients[3])
         fixed (int* l = Lengths)
         {
-            var weights = new RecurrentWeights { Input = wi, Recurrent = wh, InputBias = bi, RecurrentBias = bh };
+            using PackedRecurrent? packed = packs ? new PackedRecurrent(Products(_kind), shape.Inputs, h) : null;
+            var weights = new RecurrentWeights { Input = wi, Recurrent = wh, InputBias = bi, RecurrentBias = bh, Packed = packed };
+            packed?.PackForward(in weights);
+            packed?.PackBackward(in weights);
             var gradients = new RecurrentGradients { Input = gi, Recurrent = gh, InputBias = gbi, RecurrentBias = gbh };
-            SequenceShape shape = Shape;
             switch (_kind)
             {
                 case RecurrentKind.Lstm:
-                    var lstm = new LstmTape { Gates = g, States = s, Cells = c, CellTanhs = ct };
+                    var lstm = new LstmTape { Gates = g, States = s, Cells = c, CellTanhs = ct, Room = hp };
                     Lstm.Forward(in shape, x, shape.Inputs, in weights, l, in lstm, y, stride, pool);
                     Lstm.Backward(in shape, x, shape.Inputs, in weights, l, in lstm, dy, stride, ds, dc, dx, shape.Inputs, leaves, in gradients, pool);
                     break;
                 case RecurrentKind.Gru:
-                    var gru = new GruTape { Gates = g, States = s, HiddenProducts = hp };
+                    var gru = new GruTape { Gates = g, States = s, Room = hp };
                     Gru.Forward(in shape, x, shape.Inputs, in weights, l, in gru, y, stride, pool);
                     Gru.Backward(in shape, x, shape.Inputs, in weights, l, in gru, dy, stride, ds, dx, shape.Inputs, leaves, in gradients, pool);
                     break;
                 default:
-                    var rnn = new RnnTape { Gates = g, States = s };
+                    var rnn = new RnnTape { Gates = g, States = s, Room = hp };
                     bool relu = _kind == RecurrentKind.RnnRelu;
                     Rnn.Forward(in shape, relu, x, shape.Inputs, in weights, l, in rnn, y, stride, pool);
                     Rnn.Backward(in shape, relu, x, shape.Inputs, in weights, l, in rnn, dy, stride, ds, dx, shape.Inputs, leaves, in gradients, pool);
