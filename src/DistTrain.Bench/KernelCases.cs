@@ -10,6 +10,8 @@ public static class KernelCases
     [
         .. GemmCases.All,
         .. RecurrentCases.All,
+        .. MemoryCases.All,
+        .. ActivationCases.All,
         .. LossCases.All,
         .. NormCases.All,
         .. AttentionCases.All,

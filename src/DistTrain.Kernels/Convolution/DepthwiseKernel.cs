@@ -112,8 +112,8 @@ internal unsafe struct DepthwiseKernel : IRangeKernel
                 Store(to, c0, channels);
             }
         }
-        var finish = new TileFinish(1, 0, p.Epilogue.Bias, p.Epilogue.Activation);
-        if (finish.Needed) finish.Run<T>(target, toStep, target, toStep, pixels, p.TargetChannels, 0);
+        var finish = new TileFinish { Alpha = 1, Bias = p.Epilogue.Bias, Activation = p.Epilogue.Activation };
+        if (finish.Needed) finish.Run<T>(target, toStep, target, toStep, pixels, p.TargetChannels, 0, 0);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

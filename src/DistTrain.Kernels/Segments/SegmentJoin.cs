@@ -15,7 +15,7 @@ public static unsafe class SegmentJoin
 
     // Up to this many segments are read side by side; more are joined group by group, a chunk at a time.
     private const int Group = 8;
-    private const int Chunk = 512;
+    private const int Chunk = 2048;
 
     // How many values ahead of the loop memory is asked for.
     private const int Ahead = 256;
@@ -133,7 +133,11 @@ public static unsafe class SegmentJoin
                     void** segments = Segments + (group * Group);
                     int count = Math.Min(Group, Count - (group * Group));
                     // The stack has room for whole vectors; a rest's other lanes are +0.
-                    for (int i = 0; i < length; i += 16) T.Store(top + i, Tree<T>(segments, count, start + i, length - i));
+                    for (int i = 0; i < length; i += 16)
+                    {
+                        Prefetch(segments, count, start + i + Ahead);
+                        T.Store(top + i, Tree<T>(segments, count, start + i, length - i));
+                    }
                     for (int joins = LeafTree.Joins(group, group == groups - 1, pending - 1); joins > 0; joins--)
                     {
                         float* left = stack + ((--pending - 1) * Chunk);

@@ -54,7 +54,16 @@ public sealed unsafe partial class CoreSet
     /// <summary>Lets the calling thread run on one core only.</summary>
     /// <exception cref="PlatformNotSupportedException">Not on Linux.</exception>
     /// <exception cref="ArgumentException">This process may not use the core, or the machine lacks it.</exception>
-    public static void PinCurrentThread(int core) => new CoreSet(core).Restrict();
+    public static void PinCurrentThread(int core)
+    {
+        ThrowUnlessSupported();
+        var only = new CoreSet(core);
+        ulong* mask = stackalloc ulong[MaskWords];
+        new Span<ulong>(mask, MaskWords).Clear();
+        mask[core / 64] = 1UL << (core % 64);
+        if (SetAffinity(0, MaskWords * sizeof(ulong), mask) < 0)
+            throw new ArgumentException($"A thread can't be pinned to core {only}: this process may use {OfCurrentThread()}.", nameof(core));
+    }
 
     /// <summary>Reads what a person writes: numbers and ranges, as in "0-3,6".</summary>
     /// <exception cref="FormatException">The text is no such list.</exception>
@@ -74,17 +83,6 @@ public sealed unsafe partial class CoreSet
 
     /// <inheritdoc/>
     public override string ToString() => string.Join(',', _cores);
-
-    /// <summary>Lets the calling thread run on this set's cores only.</summary>
-    internal void Restrict()
-    {
-        ThrowUnlessSupported();
-        ulong* mask = stackalloc ulong[MaskWords];
-        new Span<ulong>(mask, MaskWords).Clear();
-        foreach (int core in _cores) mask[core / 64] |= 1UL << (core % 64);
-        if (SetAffinity(0, MaskWords * sizeof(ulong), mask) < 0)
-            throw new ArgumentException($"A thread can't be pinned to core {this}: this process may use {OfCurrentThread()}.");
-    }
 
     private static bool TryNumber(string text, out int number) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number < MaskWords * 64;

@@ -16,6 +16,7 @@ internal static unsafe class KernelDigest
         Updates(hash);
         RowsAndHeads.Add(values => Add(hash, values));
         ConvolutionDigest.Append(values => Add(hash, values));
+        foreach (float[] values in CellsDigest.Results()) Add(hash, values);
         var random = new KeyedRandom(7, 3);
         var x = new float[101];
         fixed (float* p = x)
