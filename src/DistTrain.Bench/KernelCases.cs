@@ -13,6 +13,7 @@ public static class KernelCases
         .. MemoryCases.All,
         .. ActivationCases.All,
         .. LossCases.All,
+        .. NormCases.All,
         .. AttentionCases.All,
         .. ConvolutionCases.All,
         .. PoolingCases.All,

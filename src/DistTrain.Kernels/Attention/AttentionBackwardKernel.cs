@@ -55,9 +55,11 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         nint width = Shape.Width;
         nint stride = AttentionTiles.Stride(width);
         nint queries = Part == AttentionPart.Queries ? PartTimes : Shape.Queries;
+        // Cut at frontiers the queries may make one tile more.
+        nint tiles = ((queries + Tile - 1) / Tile) + 1;
         Unsafe.SkipInit(out Scratch s);
         s.Stride = stride;
-        s.Keys = Workspace.Get((2 * width * Block) + (2 * Tile * Block) + (3 * Block * stride) + (queries * ((3 * stride) + 1)) + 16);
+        s.Keys = Workspace.Get((2 * width * Block) + (2 * Tile * Block) + (3 * Block * stride) + (queries * ((3 * stride) + 1)) + 16 + (2 * tiles * Tile * width));
         s.Values = s.Keys + (width * Block);
         s.Weights = s.Values + (width * Block);
         s.Gradients = s.Weights + (Tile * Block);
@@ -67,7 +69,9 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         s.Queries = s.GradientV + (Block * stride);
         s.GradientO = s.Queries + (queries * stride);
         s.GradientQ = s.GradientO + (queries * stride);
-        s.Products = s.GradientQ + (queries * stride);
+        s.TileQueries = s.GradientQ + (queries * stride);
+        s.TileGradients = s.TileQueries + (tiles * Tile * width);
+        s.Products = s.TileGradients + (tiles * Tile * width);
         nint parts = Parts;
         for (nint item = begin; item < end; item++)
         {
@@ -77,11 +81,32 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
             nint lastQuery = Part == AttentionPart.Queries ? Math.Min(part + PartTimes, Shape.Queries) : Shape.Queries;
             nint firstKey = Part == AttentionPart.Keys ? part : 0;
             nint lastKey = Part == AttentionPart.Keys ? Math.Min(part + PartTimes, Shape.Keys) : Shape.Keys;
-            RunItem<T>(in s, head, firstQuery, lastQuery, firstKey, lastKey);
+            PrepareNext<T>(ref s, item + 1 < end && Part == AttentionPart.All ? head + 1 : -1);
+            RunItem<T>(ref s, head, firstQuery, lastQuery, firstKey, lastKey);
         }
     }
 
-    private readonly void RunItem<T>(in Scratch s, nint head, nint firstQuery, nint lastQuery, nint firstKey, nint lastKey)
+    private readonly void PrepareNext<T>(ref Scratch s, nint head)
+        where T : struct, ILanes<T>
+    {
+        s.Prefetch.Clear(head < 0 ? 0 : Math.Min(Shape.Queries, Shape.Keys), Shape.Width);
+        if (head < 0) return;
+        nint example = head / Shape.Heads;
+        nint index = head % Shape.Heads;
+        s.Prefetch.Add(Q.At(example, index), Q.Time);
+        s.Prefetch.Add(K.At(example, index), K.Time);
+        s.Prefetch.Add(V.At(example, index), V.Time);
+        s.Prefetch.Add(O.At(example, index), O.Time);
+        s.Prefetch.Add(GradientO.At(example, index), GradientO.Time);
+        s.Prefetch.Add(GradientQ.At(example, index), GradientQ.Time);
+        s.Prefetch.Add(GradientK.At(example, index), GradientK.Time);
+        s.Prefetch.Add(GradientV.At(example, index), GradientV.Time);
+        nint pairs = (Shape.Queries + Tile - 1) / Tile * ((Shape.Keys + Block - 1) / Block);
+        nint tiles = (2 * AttentionTiles.Tiles<T>(Tile, Block)) + (2 * AttentionTiles.Tiles<T>(Block, Shape.Width)) + AttentionTiles.Tiles<T>(Tile, Shape.Width);
+        s.Prefetch.Spread(pairs * tiles);
+    }
+
+    private readonly void RunItem<T>(ref Scratch s, nint head, nint firstQuery, nint lastQuery, nint firstKey, nint lastKey)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
@@ -94,6 +119,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         float* g = GradientO.At(example, index) + (firstQuery * GradientO.Time);
         AttentionTiles.Gather<T>(q, Q.Time, count, width, s.Queries, s.Stride);
         AttentionTiles.Gather<T>(g, GradientO.Time, count, width, s.GradientO, s.Stride);
+        TransposeTiles<T>(ref s, firstQuery, lastQuery);
         Multiply<T>(count, o, s.GradientO, s.Stride, s.Products);
         if (Part != AttentionPart.Keys) AttentionTiles.Clear<T>(s.GradientQ, count * s.Stride);
         nint keys = Shape.KeysOf(example);
@@ -111,7 +137,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
                 AttentionTiles.Gather<T>(K.At(example, index) + (j * K.Time), K.Time, present, width, s.KeyRows, s.Stride);
                 AttentionTiles.Transpose<T>(s.KeyRows, s.Stride, present, width, s.Keys, Block);
                 AttentionTiles.Transpose<T>(V.At(example, index) + (j * V.Time), V.Time, present, width, s.Values, Block);
-                RunBlock<T>(in s, j, keys, firstQuery, lastQuery, logarithms);
+                RunBlock<T>(ref s, j, keys, firstQuery, lastQuery, logarithms);
             }
             if (Part == AttentionPart.Queries) continue;
             AttentionTiles.Scatter<T>(s.GradientK, s.Stride, block, width, GradientK.At(example, index) + (j * GradientK.Time), GradientK.Time);
@@ -119,6 +145,20 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         }
         if (Part != AttentionPart.Keys)
             AttentionTiles.Scatter<T>(s.GradientQ, s.Stride, count, width, GradientQ.At(example, index) + (firstQuery * GradientQ.Time), GradientQ.Time);
+    }
+
+    private readonly void TransposeTiles<T>(ref Scratch s, nint firstQuery, nint lastQuery)
+        where T : struct, ILanes<T>
+    {
+        nint tile = 0;
+        for (nint i = firstQuery; i < lastQuery; tile++)
+        {
+            nint count = Math.Min(Shape.TileEnd(i), lastQuery) - i;
+            nint offset = (i - firstQuery) * s.Stride;
+            AttentionTiles.Transpose<T>(s.Queries + offset, s.Stride, count, Shape.Width, s.TileQueries + (tile * Tile * Shape.Width), Tile);
+            AttentionTiles.Transpose<T>(s.GradientO + offset, s.Stride, count, Shape.Width, s.TileGradients + (tile * Tile * Shape.Width), Tile);
+            i += count;
+        }
     }
 
     /// <summary>The inner products of output and gradient.</summary>
@@ -137,21 +177,22 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         }
     }
 
-    private readonly void RunBlock<T>(in Scratch s, nint j, nint keys, nint firstQuery, nint lastQuery, float* logarithms)
+    private readonly void RunBlock<T>(ref Scratch s, nint j, nint keys, nint firstQuery, nint lastQuery, float* logarithms)
         where T : struct, ILanes<T>
     {
-        for (nint i = firstQuery; i < lastQuery;)
+        nint tile = 0;
+        for (nint i = firstQuery; i < lastQuery; tile++)
         {
             nint count = Math.Min(Shape.TileEnd(i), lastQuery) - i;
             nint present = Math.Min(Block, Shape.Limit(i, keys) - j);
             nint visible = Shape.Causal ? i + Shape.Offset - j + 1 : Block;
-            if (present > 0) RunTile<T>(in s, i - firstQuery, count, present, visible, logarithms + i - firstQuery);
+            if (present > 0) RunTile<T>(ref s, tile, i - firstQuery, count, present, visible, logarithms + i - firstQuery);
             i += count;
         }
     }
 
     /// <summary>A tile of queries, from <paramref name="i"/> on in the scratch's terms, meets the block's first <paramref name="present"/> keys.</summary>
-    private readonly void RunTile<T>(in Scratch s, nint i, nint count, nint present, nint visible, float* logarithms)
+    private readonly void RunTile<T>(ref Scratch s, nint tile, nint i, nint count, nint present, nint visible, float* logarithms)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
@@ -160,16 +201,17 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         nint lanes = (present + 15) & ~15;
         float* q = s.Queries + (i * stride);
         float* g = s.GradientO + (i * stride);
-        AttentionTiles.Multiply<T>(count, lanes, width, q, stride, 1, s.Keys, Block, add: false, s.Weights, Block);
-        AttentionTiles.Multiply<T>(count, lanes, width, g, stride, 1, s.Values, Block, add: false, s.Gradients, Block);
+        nint transposed = tile * Tile * width;
+        AttentionTiles.Multiply<T>(count, lanes, width, s.TileQueries + transposed, 1, Tile, s.Keys, Block, add: false, s.Weights, Block, ref s.Prefetch);
+        AttentionTiles.Multiply<T>(count, lanes, width, s.TileGradients + transposed, 1, Tile, s.Values, Block, add: false, s.Gradients, Block, ref s.Prefetch);
         Weigh<T>(count, lanes, s.Weights, s.Gradients, logarithms, s.Products + i, visible);
         if (Part != AttentionPart.Queries)
         {
-            AttentionTiles.Multiply<T>(present, vectors, count, s.Weights, 1, Block, g, stride, add: true, s.GradientV, stride);
-            AttentionTiles.Multiply<T>(present, vectors, count, s.Gradients, 1, Block, q, stride, add: true, s.GradientK, stride);
+            AttentionTiles.Multiply<T>(present, vectors, count, s.Weights, 1, Block, g, stride, add: true, s.GradientV, stride, ref s.Prefetch);
+            AttentionTiles.Multiply<T>(present, vectors, count, s.Gradients, 1, Block, q, stride, add: true, s.GradientK, stride, ref s.Prefetch);
         }
         if (Part != AttentionPart.Keys)
-            AttentionTiles.Multiply<T>(count, vectors, present, s.Gradients, Block, 1, s.KeyRows, stride, add: true, s.GradientQ + (i * stride), stride);
+            AttentionTiles.Multiply<T>(count, vectors, present, s.Gradients, Block, 1, s.KeyRows, stride, add: true, s.GradientQ + (i * stride), stride, ref s.Prefetch);
     }
 
     /// <summary>
@@ -188,7 +230,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
             float* p = weights + (r * Block);
             float* g = gradients + (r * Block);
             nint seen = visible + r;
-            if (lanes == Block && seen >= Block)
+            if (LaneMath.InFours<T>() && lanes == Block && seen >= Block)
             {
                 T p0 = T.Fma(T.Load(p), scale, shift);
                 T p1 = T.Fma(T.Load(p + 16), scale, shift);
@@ -218,6 +260,9 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
 
     private struct Scratch
     {
+        /// <summary>The head that comes next.</summary>
+        public HeadPrefetch Prefetch;
+
         /// <summary>Floats from row to row of what follows, but where it says otherwise.</summary>
         public nint Stride;
 
@@ -250,6 +295,12 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
 
         /// <inheritdoc cref="Queries"/>
         public float* GradientQ;
+
+        /// <summary>(width, 32) for each tile: its queries, and the gradients of its outputs, transposed.</summary>
+        public float* TileQueries;
+
+        /// <inheritdoc cref="TileQueries"/>
+        public float* TileGradients;
 
         /// <summary>(queries): dO·o of each, one float.</summary>
         public float* Products;

@@ -4,7 +4,7 @@ namespace DistTrain.Kernels;
 
 /// <summary>
 /// The forward pass: see <see cref="Attention"/>. Key blocks go by on the outside, tiles of up to 32 queries within, so
-/// that a block's keys and values are fetched once for up to 256 queries. Queries lie along the lanes, so that the
+/// that a block's keys and values are fetched once for up to 512 queries. Queries lie along the lanes, so that the
 /// softmax's maxima and sums need no shuffles. All products work on small copies that lie close together: rows of a
 /// packed projection are far apart, and would share few cache sets.
 /// </summary>
@@ -14,7 +14,7 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
     private const int Block = Attention.KeyBlock;
 
     // Queries of one item of work; cut at frontiers they may make one tile more.
-    private const int PartQueries = 256;
+    private const int PartQueries = 512;
     private const int Tiles = (PartQueries / Tile) + 1;
 
     public AttentionShape Shape;
@@ -31,11 +31,12 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
     public readonly void Run<T>(nint begin, nint end)
         where T : struct, ILanes<T>
     {
-        nint stride = AttentionTiles.Stride(Shape.Width);
+        nint width = Shape.Width;
+        nint stride = AttentionTiles.Stride(width);
         Unsafe.SkipInit(out Scratch s);
         s.Stride = stride;
-        s.Keys = Workspace.Get((2 * Block * stride) + (Block * Tile) + (Tiles * Tile * (Shape.Width + stride + 3)));
-        s.Values = s.Keys + (Block * stride);
+        s.Keys = Workspace.Get((Block * (width + stride + Tile)) + (Tiles * Tile * (width + stride + 3)));
+        s.Values = s.Keys + (Block * width);
         s.Scores = s.Values + (Block * stride);
         s.Output = s.Scores + (Block * Tile);
         s.State = s.Output + (Tiles * Tile * stride);
@@ -46,11 +47,27 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
             nint head = item / parts;
             nint first = item % parts * PartQueries;
             nint last = Math.Min(first + PartQueries, Shape.Queries);
-            RunPart<T>(in s, head, first, last);
+            PrepareNext<T>(ref s, item + 1 < end && parts == 1 ? head + 1 : -1);
+            RunPart<T>(ref s, head, first, last);
         }
     }
 
-    private readonly void RunPart<T>(in Scratch s, nint head, nint first, nint last)
+    private readonly void PrepareNext<T>(ref Scratch s, nint head)
+        where T : struct, ILanes<T>
+    {
+        s.Prefetch.Clear(head < 0 ? 0 : Math.Min(Shape.Queries, Shape.Keys), Shape.Width);
+        if (head < 0) return;
+        nint example = head / Shape.Heads;
+        nint index = head % Shape.Heads;
+        s.Prefetch.Add(Q.At(example, index), Q.Time);
+        s.Prefetch.Add(K.At(example, index), K.Time);
+        s.Prefetch.Add(V.At(example, index), V.Time);
+        s.Prefetch.Add(O.At(example, index), O.Time);
+        nint pairs = (Shape.Queries + Tile - 1) / Tile * ((Shape.Keys + Block - 1) / Block);
+        s.Prefetch.Spread(pairs * (AttentionTiles.Tiles<T>(Block, Tile) + AttentionTiles.Tiles<T>(Tile, Shape.Width)));
+    }
+
+    private readonly void RunPart<T>(ref Scratch s, nint head, nint first, nint last)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
@@ -79,14 +96,14 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         for (nint j = 0; j < most; j += Block)
         {
             nint block = Math.Min(Block, most - j);
-            AttentionTiles.Gather<T>(k + (j * K.Time), K.Time, block, width, s.Keys, s.Stride);
+            AttentionTiles.Transpose<T>(k + (j * K.Time), K.Time, block, width, s.Keys, Block);
             AttentionTiles.Gather<T>(v + (j * V.Time), V.Time, block, width, s.Values, s.Stride);
             tile = 0;
             for (nint i = first; i < last; tile++)
             {
                 nint count = Math.Min(Shape.TileEnd(i), last) - i;
                 nint present = Math.Min(Block, Shape.Limit(i, keys) - j);
-                if (present > 0) RunTile<T>(in s, tile, count, present, j, i + Shape.Offset - j);
+                if (present > 0) RunTile<T>(ref s, tile, count, present, j, i + Shape.Offset - j);
                 i += count;
             }
         }
@@ -102,18 +119,22 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
     }
 
     /// <summary>A tile of queries meets a block of keys, the first being j; its first query is <paramref name="position"/> in the block's terms.</summary>
-    private readonly void RunTile<T>(in Scratch s, nint tile, nint count, nint block, nint j, nint position)
+    private readonly void RunTile<T>(ref Scratch s, nint tile, nint count, nint block, nint j, nint position)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
         float* output = s.Output + (tile * Tile * s.Stride);
         float* state = s.State + (tile * Tile * 3);
         AttentionTiles.Multiply<T>(
-            block, Tile, width, s.Keys, s.Stride, 1, s.Queries + (tile * Tile * width), Tile, add: false, s.Scores, Tile);
+            block, Tile, width, s.Keys, 1, Block, s.Queries + (tile * Tile * width), Tile, add: false, s.Scores, Tile, ref s.Prefetch);
         if (Shape.Causal) Exclude<T>(s.Scores, block, position);
-        for (int c = 0; c < Tile; c += 16) Weigh<T>(s.Scores + c, block, state + c);
+        for (int c = 0; c < Tile; c += 16)
+        {
+            Advance<T>(s.Scores + c, block, state + c);
+            Weigh<T>(s.Scores + c, block, state + c);
+        }
         if (j > 0) Correct<T>(count, output, s.Stride, state + (2 * Tile));
-        AttentionTiles.Multiply<T>(count, (width + 15) & ~15, block, s.Scores, 1, Tile, s.Values, s.Stride, add: j > 0, output, s.Stride);
+        AttentionTiles.Multiply<T>(count, (width + 15) & ~15, block, s.Scores, 1, Tile, s.Values, s.Stride, add: j > 0, output, s.Stride, ref s.Prefetch);
     }
 
     /// <summary>-∞ where key r lies beyond query <paramref name="position"/> + lane, both counted from the block's first key.</summary>
@@ -131,12 +152,11 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         }
     }
 
-    /// <summary>Turns 16 queries' scores into weights and moves their maximum, sum and correction on.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private readonly void Weigh<T>(float* scores, nint block, float* state)
+    /// <summary>Moves 16 queries' maxima and corrections on to a block's scores, and corrects their sums.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    private readonly void Advance<T>(float* scores, nint block, float* state)
         where T : struct, ILanes<T>
     {
-        T scale = T.Broadcast(Shape.Scale);
         T lowest = T.Broadcast(float.NegativeInfinity);
         T a = lowest, b = lowest;
         float* row = scores;
@@ -148,12 +168,29 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         }
         if (left > 0) a = T.Greater(T.Load(row), a);
         T old = T.Load(state);
-        T max = T.Greater(T.Greater(a, b) * scale, old);
-        T shift = T.Zero - T.Select(T.Equal(max, lowest), T.Zero, max);
-        T correction = LaneMath.ExpUpTo89(old + shift);
-        T sum = T.Load(state + Tile) * correction;
-        row = scores;
-        for (left = block; left >= 4; left -= 4, row += 4 * Tile)
+        T max = T.Greater(T.Greater(a, b) * T.Broadcast(Shape.Scale), old);
+        T correction = LaneMath.ExpUpTo89(old + Shift(max));
+        T.Store(state, max);
+        T.Store(state + Tile, T.Load(state + Tile) * correction);
+        T.Store(state + (2 * Tile), correction);
+    }
+
+    /// <summary>-n of a maximum: what is added to scores.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T Shift<T>(T max)
+        where T : struct, ILanes<T> => T.Zero - T.Select(T.Equal(max, T.Broadcast(float.NegativeInfinity)), T.Zero, max);
+
+    /// <summary>Turns 16 queries' scores into weights and adds them to their sums.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    private readonly void Weigh<T>(float* scores, nint block, float* state)
+        where T : struct, ILanes<T>
+    {
+        T scale = T.Broadcast(Shape.Scale);
+        T shift = Shift(T.Load(state));
+        T sum = T.Load(state + Tile);
+        float* row = scores;
+        nint left;
+        for (left = block; LaneMath.InFours<T>() && left >= 4; left -= 4, row += 4 * Tile)
         {
             T p0 = T.Fma(T.Load(row), scale, shift);
             T p1 = T.Fma(T.Load(row + Tile), scale, shift);
@@ -172,9 +209,7 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
             T.Store(row, p);
             sum += p;
         }
-        T.Store(state, max);
         T.Store(state + Tile, sum);
-        T.Store(state + (2 * Tile), correction);
     }
 
     private static void Correct<T>(nint count, float* output, nint stride, float* corrections)
@@ -216,13 +251,16 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
 
     private struct Scratch
     {
-        /// <summary>Floats from row to row of keys, values and output.</summary>
+        /// <summary>The head that comes next.</summary>
+        public HeadPrefetch Prefetch;
+
+        /// <summary>Floats from row to row of values and output.</summary>
         public nint Stride;
 
-        /// <summary>(64, stride): the block's keys and values.</summary>
+        /// <summary>(width, 64): the block's keys, transposed.</summary>
         public float* Keys;
 
-        /// <inheritdoc cref="Keys"/>
+        /// <summary>(64, stride): the block's values.</summary>
         public float* Values;
 
         /// <summary>(64, 32): a tile's scores, then weights; a key's in a row.</summary>

@@ -5,33 +5,51 @@ namespace DistTrain.Kernels;
 /// <summary>The steps that attention's two passes share, all of them in memory of a few KiB.</summary>
 internal static unsafe class AttentionTiles
 {
-    /// <summary>C = A·B, or C += A·B, by the GEMM's register tiles; one of A's strides is 1.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    /// <summary>C = A·B, or C += A·B, by the GEMM's register tiles, on operands where they are; one of A's strides is 1. Each tile steps on with <paramref name="prefetch"/>.</summary>
+    [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     public static void Multiply<T>(
-        nint rows, nint columns, nint depth, float* a, nint rowA, nint stepA, float* b, nint stepB, bool add, float* c, nint strideC)
+        nint rows, nint columns, nint depth, float* a, nint rowA, nint stepA, float* b, nint stepB, bool add, float* c, nint strideC,
+        ref HeadPrefetch prefetch)
         where T : struct, ILanes<T>
     {
-        var block = new GemmBlock
+        int width = TileDispatch.Width<T>();
+        TileWalk walk = rowA == 1 ? TileWalk.UnitRows : TileWalk.StridedRows;
+        Unsafe.SkipInit(out TileArguments t);
+        t.Depths = &depth;
+        t.Leaves = 1;
+        t.Stack = null;
+        t.RowStrideA = rowA;
+        t.StepA = stepA;
+        t.StepB = stepB;
+        t.FromStride = strideC;
+        t.ToStride = strideC;
+        for (nint j = 0; j < columns; j += width)
         {
-            A = a,
-            RowA = rowA,
-            StepA = stepA,
-            B = b,
-            StepB = stepB,
-            Rows = rows,
-            Columns = columns,
-            Depth = depth,
-            First = !add,
-            Last = false,
-            C = c,
-            StrideC = strideC,
-            Sums = c,
-            StrideSums = strideC,
-            Finish = new TileFinish { Alpha = 1 },
-            Scratch = null,
-        };
-        block.Run<T>();
+            t.Columns = (int)Math.Min(width, columns - j);
+            t.A = a;
+            t.B = b + j;
+            t.To = c + j;
+            int height = 0;
+            delegate*<ref TileArguments, void> kernel = null;
+            for (nint left = rows; left > 0; left -= height)
+            {
+                int next = TileDispatch.Height<T>(left);
+                if (next != height) kernel = TileDispatch.Select<T>(next, t.Columns, walk);
+                height = next;
+                t.From = add ? t.To : null;
+                prefetch.Step();
+                kernel(ref t);
+                t.A += height * rowA;
+                t.To += height * strideC;
+            }
+        }
     }
+
+    /// <summary>How many tiles such a product has.</summary>
+    public static nint Tiles<T>(nint rows, nint columns)
+        where T : struct, ILanes<T> =>
+        (rows + T.TileRows - 1) / T.TileRows * ((columns + TileDispatch.Width<T>() - 1) / TileDispatch.Width<T>());
 
     /// <summary>panel(i, r) = source(r, i) for <paramref name="rows"/> rows of <paramref name="width"/>; the panel's rows have <paramref name="lanes"/> floats, a multiple of 16, padded with +0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

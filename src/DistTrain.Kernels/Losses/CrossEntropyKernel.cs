@@ -76,8 +76,6 @@ internal unsafe struct CrossEntropyKernel : IRangeKernel
         T.StorePartial(Gradient + (row * classes), (e / total) - T.And(here, T.Broadcast(1f)), classes);
     }
 
-    // By itself: inlined, its exponentials would be too much for the registers' allocation.
-    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private readonly void LongRow<T>(nint row, float* sum, float* height)
         where T : struct, ILanes<T>
     {
@@ -85,16 +83,15 @@ internal unsafe struct CrossEntropyKernel : IRangeKernel
         float* x = Logits + (row * classes);
         float* gradient = Gradient == null ? null : Gradient + (row * classes);
         int label = Labels[row];
-        T max = SoftmaxRow.Max<T>(x, classes);
-        float atLabel = x[label];
+        float max = SoftmaxRow.Max<T>(x, classes);
+        *height = x[label] - max;
         // Before the gradient, which may be the logits themselves, is written.
-        bool first = Correct != null && IsFirstMax(x, classes, label, T.First(max));
-        T total = SoftmaxRow.Exponentials(x, gradient, classes, max);
-        *sum = T.First(total);
-        *height = atLabel - T.First(max);
-        if (Correct != null) Correct[row] = Flag(first, T.First(max), T.First(total));
+        bool first = Correct != null && IsFirstMax(x, classes, label, max);
+        float total = SoftmaxRow.Exponentials<T>(x, gradient, classes, max);
+        *sum = total;
+        if (Correct != null) Correct[row] = Flag(first, max, total);
         if (gradient == null) return;
-        SoftmaxRow.Divide(gradient, gradient, classes, total);
+        SoftmaxRow.Divide<T>(gradient, gradient, classes, total);
         gradient[label] -= 1f;
     }
 }

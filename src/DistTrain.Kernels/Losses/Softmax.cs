@@ -78,14 +78,15 @@ public static unsafe class Softmax
         private readonly void ForwardRow<T>(float* x, float* y)
             where T : struct, ILanes<T>
         {
-            T max = SoftmaxRow.Max<T>(x, Classes);
-            T sum = SoftmaxRow.Exponentials(x, Logarithm ? null : y, Classes, max);
+            float largest = SoftmaxRow.Max<T>(x, Classes);
+            float sum = SoftmaxRow.Exponentials<T>(x, Logarithm ? null : y, Classes, largest);
             if (!Logarithm)
             {
-                SoftmaxRow.Divide(y, y, Classes, sum);
+                SoftmaxRow.Divide<T>(y, y, Classes, sum);
                 return;
             }
-            T logarithm = LaneMath.Log(sum);
+            T max = T.Broadcast(largest);
+            T logarithm = LaneMath.Log(T.Broadcast(sum));
             nint i = 0;
             for (; i <= Classes - 16; i += 16) T.Store(y + i, T.Load(x + i) - max - logarithm);
             int rest = (int)(Classes - i);

@@ -2,15 +2,18 @@ using System.Runtime.CompilerServices;
 
 namespace DistTrain.Kernels;
 
-/// <summary>The passes over one row that softmax and its losses are made of; a row stays in the nearer caches between them.</summary>
+/// <summary>
+/// The passes over one row that softmax and its losses are made of; a row stays in the nearer caches between them. Each
+/// is a method by itself: together they would be more than the JIT is willing to inline.
+/// </summary>
 internal static unsafe class SoftmaxRow
 {
     /// <summary>
     /// The largest value, NaN left out, -∞ when there is none. A NaN reaches the results by way of the sum; which of
     /// two zeros is found does not show there.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T Max<T>(float* x, nint length)
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    public static float Max<T>(float* x, nint length)
         where T : struct, ILanes<T>
     {
         T lowest = T.Broadcast(float.NegativeInfinity);
@@ -34,17 +37,18 @@ internal static unsafe class SoftmaxRow
             int rest = (int)(length - i);
             a = T.Select(T.FirstLanes(rest), T.Greater(T.LoadPartial(x + i, rest), a), a);
         }
-        return T.LargestInAll(a);
+        return T.First(T.LargestInAll(a));
     }
 
-    /// <summary>e_i = exp(x_i - max) into <paramref name="e"/>, which may be x or null; gives their sum in all lanes.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T Exponentials<T>(float* x, float* e, nint length, T max)
+    /// <summary>e_i = exp(x_i - max) into <paramref name="e"/>, which may be x or null; gives their sum.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    public static float Exponentials<T>(float* x, float* e, nint length, float largest)
         where T : struct, ILanes<T>
     {
+        T max = T.Broadcast(largest);
         T sum = T.Zero;
         nint i = 0;
-        for (; i <= length - 64; i += 64)
+        for (; LaneMath.InFours<T>() && i <= length - 64; i += 64)
         {
             T v0 = T.Load(x + i) - max;
             T v1 = T.Load(x + i + 16) - max;
@@ -60,18 +64,11 @@ internal static unsafe class SoftmaxRow
             }
             sum = sum + v0 + v1 + v2 + v3;
         }
-        if (e != null)
+        for (; i <= length - 16; i += 16)
         {
-            for (; i <= length - 16; i += 16)
-            {
-                T v = LaneMath.ExpUpTo89(T.Load(x + i) - max);
-                T.Store(e + i, v);
-                sum += v;
-            }
-        }
-        else
-        {
-            for (; i <= length - 16; i += 16) sum += LaneMath.ExpUpTo89(T.Load(x + i) - max);
+            T v = LaneMath.ExpUpTo89(T.Load(x + i) - max);
+            if (e != null) T.Store(e + i, v);
+            sum += v;
         }
         if (i < length)
         {
@@ -80,14 +77,15 @@ internal static unsafe class SoftmaxRow
             if (e != null) T.StorePartial(e + i, v, rest);
             sum += v;
         }
-        return T.SumInAll(sum);
+        return T.Sum(sum);
     }
 
     /// <summary>p_i = e_i / sum.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Divide<T>(float* e, float* p, nint length, T sum)
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    public static void Divide<T>(float* e, float* p, nint length, float divisor)
         where T : struct, ILanes<T>
     {
+        T sum = T.Broadcast(divisor);
         nint i = 0;
         for (; i <= length - 16; i += 16) T.Store(p + i, T.Load(e + i) / sum);
         int rest = (int)(length - i);

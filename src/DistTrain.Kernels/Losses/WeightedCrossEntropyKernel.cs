@@ -77,18 +77,18 @@ internal unsafe struct WeightedCrossEntropyKernel : IRangeKernel
         float* gradient = Gradient == null ? null : Gradient + (row * Classes);
         int label = Labels[row];
         float weight = ClassWeights == null ? 1f : ClassWeights[label];
-        T max = SoftmaxRow.Max<T>(x, Classes);
-        float height = x[label] - T.First(max);
-        bool first = Correct != null && CrossEntropyKernel.IsFirstMax(x, Classes, label, T.First(max));
-        float depth = _share != 0 ? WeightedHeights(x, ClassWeights, max) : 0;
-        T total = SoftmaxRow.Exponentials(x, gradient, Classes, max);
+        float max = SoftmaxRow.Max<T>(x, Classes);
+        float height = x[label] - max;
+        bool first = Correct != null && CrossEntropyKernel.IsFirstMax(x, Classes, label, max);
+        float depth = _share != 0 ? WeightedHeights(x, ClassWeights, T.Broadcast(max)) : 0;
+        T total = T.Broadcast(SoftmaxRow.Exponentials<T>(x, gradient, Classes, max));
         float logarithm = T.First(LaneMath.Log(total));
         float atLabel = _keep * weight;
         float loss = atLabel * (logarithm - height);
         if (_share != 0) loss += _share * ((_weightSum * logarithm) - depth);
         Losses[row] = loss;
         if (RowWeights != null) RowWeights[row] = weight;
-        if (Correct != null) Correct[row] = CrossEntropyKernel.Flag(first, T.First(max), T.First(total));
+        if (Correct != null) Correct[row] = CrossEntropyKernel.Flag(first, max, T.First(total));
         if (gradient == null) return;
         T mass = T.Broadcast(MathF.FusedMultiplyAdd(_share, _weightSum, atLabel));
         T minusShare = T.Broadcast(-_share);
@@ -109,7 +109,8 @@ internal unsafe struct WeightedCrossEntropyKernel : IRangeKernel
         float* x = Logits + (row * Classes);
         float* target = Targets + (row * Classes);
         float* gradient = Gradient == null ? null : Gradient + (row * Classes);
-        T max = SoftmaxRow.Max<T>(x, Classes);
+        float largest = SoftmaxRow.Max<T>(x, Classes);
+        T max = T.Broadcast(largest);
         T mass = T.Zero, depth = T.Zero;
         for (nint i = 0; i < Classes; i += 16)
         {
@@ -121,7 +122,7 @@ internal unsafe struct WeightedCrossEntropyKernel : IRangeKernel
             depth = T.Fma(q, there, depth);
         }
         mass = T.SumInAll(mass);
-        T total = SoftmaxRow.Exponentials(x, gradient, Classes, max);
+        T total = T.Broadcast(SoftmaxRow.Exponentials<T>(x, gradient, Classes, largest));
         T loss = T.Fma(mass, LaneMath.Log(total), T.Zero - T.SumInAll(depth));
         Losses[row] = T.First(loss);
         if (gradient == null) return;

@@ -56,7 +56,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
             nint last = Math.Min(end - passed, Ranges[r].Count);
             nint row = Ranges[r].Start + first;
             nint stop = Ranges[r].Start + last;
-            for (; row <= stop - 4; row += 4) Rows<T, Rows4, No>(row, null, null);
+            for (; LaneMath.InFours<T>() && Features % 16 == 0 && row <= stop - 4; row += 4) Rows<T, Rows4, No>(row, null, null);
             for (; row < stop; row++) Rows<T, Rows1, No>(row, null, null);
             passed += Ranges[r].Count;
         }
@@ -100,7 +100,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
     {
         nint row = range.Start;
         nint stop = row + range.Count;
-        for (; row <= stop - 4; row += 4) Rows<T, Rows4, Yes>(row, scaleSums, shiftSums);
+        for (; LaneMath.InFours<T>() && Features % 16 == 0 && row <= stop - 4; row += 4) Rows<T, Rows4, Yes>(row, scaleSums, shiftSums);
         for (; row < stop; row++) Rows<T, Rows1, Yes>(row, scaleSums, shiftSums);
     }
 
@@ -122,6 +122,7 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
         }
     }
 
+    // Four rows at once only where there are no partial vectors: that much code the JIT would not inline.
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private readonly void Rows<T, TRows, TParameters>(nint row, float* scaleSums, float* shiftSums)
         where T : struct, ILanes<T>
@@ -139,53 +140,76 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
         T m3 = TRows.Count > 3 ? Mean<T>(row + 3) : T.Zero, r3 = TRows.Count > 3 ? T.Broadcast(Reciprocals[row + 3]) : T.Zero;
         T a0 = T.Zero, a1 = T.Zero, a2 = T.Zero, a3 = T.Zero;
         T b0 = T.Zero, b1 = T.Zero, b2 = T.Zero, b3 = T.Zero;
-        nint f2 = features * 2, f3 = features * 3;
-        for (nint i = 0; i < features; i += 16)
+        nint i = 0;
+        for (; i < whole; i += 16)
         {
-            int count = i < whole ? 16 : rest;
-            if (count < 16)
-            {
-                // Lanes beyond the row must add nothing, even where r is infinite.
-                T mask = T.FirstLanes(count);
-                r0 = T.And(r0, mask);
-                r1 = T.And(r1, mask);
-                r2 = T.And(r2, mask);
-                r3 = T.And(r3, mask);
-            }
-            T scale = Load<T>(Scale + i, count);
-            T dScale = TParameters.Taken ? T.Load(scaleSums + i) : T.Zero;
-            T dShift = TParameters.Taken && TStyle.Centred ? T.Load(shiftSums + i) : T.Zero;
-            Gather<T, TParameters>(Load<T>(g + i, count), Load<T>(x + i, count), scale, m0, r0, ref a0, ref b0, ref dScale, ref dShift);
-            if (TRows.Count > 1)
-            {
-                Gather<T, TParameters>(
-                    Load<T>(g + features + i, count), Load<T>(x + features + i, count), scale, m1, r1, ref a1, ref b1, ref dScale, ref dShift);
-            }
-            if (TRows.Count > 2)
-                Gather<T, TParameters>(Load<T>(g + f2 + i, count), Load<T>(x + f2 + i, count), scale, m2, r2, ref a2, ref b2, ref dScale, ref dShift);
-            if (TRows.Count > 3)
-                Gather<T, TParameters>(Load<T>(g + f3 + i, count), Load<T>(x + f3 + i, count), scale, m3, r3, ref a3, ref b3, ref dScale, ref dShift);
-            if (TParameters.Taken) T.Store(scaleSums + i, dScale);
-            if (TParameters.Taken && TStyle.Centred) T.Store(shiftSums + i, dShift);
+            Column<T, TRows, TParameters, No>(
+                g + i, x + i, i, 16, scaleSums, shiftSums, m0, m1, m2, m3, r0, r1, r2, r3, ref a0, ref a1, ref a2, ref a3, ref b0, ref b1, ref b2, ref b3);
+        }
+        if (TRows.Count == 1 && rest > 0)
+        {
+            // Lanes beyond the row must add nothing, even where r is infinite.
+            T mask = T.FirstLanes(rest);
+            Column<T, TRows, TParameters, Yes>(
+                g + i, x + i, i, rest, scaleSums, shiftSums, m0, m1, m2, m3, T.And(r0, mask), T.And(r1, mask), T.And(r2, mask), T.And(r3, mask),
+                ref a0, ref a1, ref a2, ref a3, ref b0, ref b1, ref b2, ref b3);
         }
         T unit = T.Broadcast(1f / features);
         Means4<T, TRows>(unit, ref a0, ref a1, ref a2, ref a3);
         Means4<T, TRows>(unit, ref b0, ref b1, ref b2, ref b3);
         float* d = DX + (row * features);
-        r0 = T.Broadcast(Reciprocals[row]);
-        if (TRows.Count > 1) r1 = T.Broadcast(Reciprocals[row + 1]);
-        if (TRows.Count > 2) r2 = T.Broadcast(Reciprocals[row + 2]);
-        if (TRows.Count > 3) r3 = T.Broadcast(Reciprocals[row + 3]);
-        for (nint i = 0; i < features; i += 16)
+        for (i = 0; i < whole; i += 16) Results<T, TRows, No>(g + i, x + i, d + i, i, 16, m0, m1, m2, m3, r0, r1, r2, r3, a0, a1, a2, a3, b0, b1, b2, b3);
+        if (TRows.Count == 1 && rest > 0) Results<T, TRows, Yes>(g + i, x + i, d + i, i, rest, m0, m1, m2, m3, r0, r1, r2, r3, a0, a1, a2, a3, b0, b1, b2, b3);
+    }
+
+    /// <summary>16 columns of the rows go into the rows' sums and the parameters'.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly void Column<T, TRows, TParameters, TPartial>(
+        float* g, float* x, nint i, int count, float* scaleSums, float* shiftSums, T m0, T m1, T m2, T m3, T r0, T r1, T r2, T r3,
+        ref T a0, ref T a1, ref T a2, ref T a3, ref T b0, ref T b1, ref T b2, ref T b3)
+        where T : struct, ILanes<T>
+        where TRows : struct, ICount
+        where TParameters : struct, IChoice
+        where TPartial : struct, IChoice
+    {
+        nint f = Features;
+        T scale = Load<T, TPartial>(Scale + i, count);
+        T dScale = TParameters.Taken ? T.Load(scaleSums + i) : T.Zero;
+        T dShift = TParameters.Taken && TStyle.Centred ? T.Load(shiftSums + i) : T.Zero;
+        Gather<T, TParameters>(Load<T, TPartial>(g, count), Load<T, TPartial>(x, count), scale, m0, r0, ref a0, ref b0, ref dScale, ref dShift);
+        if (TRows.Count > 1)
+            Gather<T, TParameters>(Load<T, TPartial>(g + f, count), Load<T, TPartial>(x + f, count), scale, m1, r1, ref a1, ref b1, ref dScale, ref dShift);
+        if (TRows.Count > 2)
         {
-            int count = i < whole ? 16 : rest;
-            T scale = Load<T>(Scale + i, count);
-            Store(d + i, count, Finish(Load<T>(g + i, count), Load<T>(x + i, count), scale, m0, r0, a0, b0));
-            if (TRows.Count > 1)
-                Store(d + features + i, count, Finish(Load<T>(g + features + i, count), Load<T>(x + features + i, count), scale, m1, r1, a1, b1));
-            if (TRows.Count > 2) Store(d + f2 + i, count, Finish(Load<T>(g + f2 + i, count), Load<T>(x + f2 + i, count), scale, m2, r2, a2, b2));
-            if (TRows.Count > 3) Store(d + f3 + i, count, Finish(Load<T>(g + f3 + i, count), Load<T>(x + f3 + i, count), scale, m3, r3, a3, b3));
+            Gather<T, TParameters>(
+                Load<T, TPartial>(g + (2 * f), count), Load<T, TPartial>(x + (2 * f), count), scale, m2, r2, ref a2, ref b2, ref dScale, ref dShift);
         }
+        if (TRows.Count > 3)
+        {
+            Gather<T, TParameters>(
+                Load<T, TPartial>(g + (3 * f), count), Load<T, TPartial>(x + (3 * f), count), scale, m3, r3, ref a3, ref b3, ref dScale, ref dShift);
+        }
+        if (TParameters.Taken) T.Store(scaleSums + i, dScale);
+        if (TParameters.Taken && TStyle.Centred) T.Store(shiftSums + i, dShift);
+    }
+
+    /// <summary>16 columns of the rows' gradients.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly void Results<T, TRows, TPartial>(
+        float* g, float* x, float* d, nint i, int count, T m0, T m1, T m2, T m3, T r0, T r1, T r2, T r3, T a0, T a1, T a2, T a3, T b0, T b1, T b2, T b3)
+        where T : struct, ILanes<T>
+        where TRows : struct, ICount
+        where TPartial : struct, IChoice
+    {
+        nint f = Features;
+        T scale = Load<T, TPartial>(Scale + i, count);
+        Store<T, TPartial>(d, count, Finish(Load<T, TPartial>(g, count), Load<T, TPartial>(x, count), scale, m0, r0, a0, b0));
+        if (TRows.Count > 1)
+            Store<T, TPartial>(d + f, count, Finish(Load<T, TPartial>(g + f, count), Load<T, TPartial>(x + f, count), scale, m1, r1, a1, b1));
+        if (TRows.Count > 2)
+            Store<T, TPartial>(d + (2 * f), count, Finish(Load<T, TPartial>(g + (2 * f), count), Load<T, TPartial>(x + (2 * f), count), scale, m2, r2, a2, b2));
+        if (TRows.Count > 3)
+            Store<T, TPartial>(d + (3 * f), count, Finish(Load<T, TPartial>(g + (3 * f), count), Load<T, TPartial>(x + (3 * f), count), scale, m3, r3, a3, b3));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -193,15 +217,17 @@ internal unsafe struct RowNormBackwardKernel<TStyle> : IRangeKernel
         where T : struct, ILanes<T> => TStyle.Centred ? T.Broadcast(Means[row]) : T.Zero;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static T Load<T>(float* source, int count)
-        where T : struct, ILanes<T> => count == 16 ? T.Load(source) : T.LoadPartial(source, count);
+    private static T Load<T, TPartial>(float* source, int count)
+        where T : struct, ILanes<T>
+        where TPartial : struct, IChoice => TPartial.Taken ? T.LoadPartial(source, count) : T.Load(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store<T>(float* target, int count, T value)
+    private static void Store<T, TPartial>(float* target, int count, T value)
         where T : struct, ILanes<T>
+        where TPartial : struct, IChoice
     {
-        if (count == 16) T.Store(target, value);
-        else T.StorePartial(target, value, count);
+        if (TPartial.Taken) T.StorePartial(target, value, count);
+        else T.Store(target, value);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

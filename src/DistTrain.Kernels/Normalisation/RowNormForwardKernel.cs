@@ -23,10 +23,11 @@ internal unsafe struct RowNormForwardKernel<TStyle> : IRangeKernel
         where T : struct, ILanes<T>
     {
         nint row = begin;
-        for (; row <= end - 4; row += 4) Rows<T, Rows4>(row);
+        for (; Features % 16 == 0 && row <= end - 4; row += 4) Rows<T, Rows4>(row);
         for (; row < end; row++) Rows<T, Rows1>(row);
     }
 
+    // Four rows at once only where there are no partial vectors: that much code the JIT would not inline.
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private readonly void Rows<T, TRows>(nint row)
         where T : struct, ILanes<T>
@@ -50,13 +51,7 @@ internal unsafe struct RowNormForwardKernel<TStyle> : IRangeKernel
                 if (TRows.Count > 2) m2 += T.Load(x2 + i);
                 if (TRows.Count > 3) m3 += T.Load(x3 + i);
             }
-            if (rest > 0)
-            {
-                m0 += T.LoadPartial(x0 + whole, rest);
-                if (TRows.Count > 1) m1 += T.LoadPartial(x1 + whole, rest);
-                if (TRows.Count > 2) m2 += T.LoadPartial(x2 + whole, rest);
-                if (TRows.Count > 3) m3 += T.LoadPartial(x3 + whole, rest);
-            }
+            if (TRows.Count == 1 && rest > 0) m0 += T.LoadPartial(x0 + whole, rest);
             T u = T.Broadcast(unit);
             m0 = T.SumInAll(m0) * u;
             if (TRows.Count > 1) m1 = T.SumInAll(m1) * u;
@@ -75,13 +70,10 @@ internal unsafe struct RowNormForwardKernel<TStyle> : IRangeKernel
             if (TRows.Count > 2) Square(T.Load(x2 + i), m2, ref v2);
             if (TRows.Count > 3) Square(T.Load(x3 + i), m3, ref v3);
         }
-        if (rest > 0)
+        if (TRows.Count == 1 && rest > 0)
         {
             T mask = T.FirstLanes(rest);
             Square(T.LoadPartial(x0 + whole, rest), T.And(m0, mask), ref v0);
-            if (TRows.Count > 1) Square(T.LoadPartial(x1 + whole, rest), T.And(m1, mask), ref v1);
-            if (TRows.Count > 2) Square(T.LoadPartial(x2 + whole, rest), T.And(m2, mask), ref v2);
-            if (TRows.Count > 3) Square(T.LoadPartial(x3 + whole, rest), T.And(m3, mask), ref v3);
         }
         v0 = Reciprocal(v0, unit, row);
         if (TRows.Count > 1) v1 = Reciprocal(v1, unit, row + 1);
@@ -100,14 +92,11 @@ internal unsafe struct RowNormForwardKernel<TStyle> : IRangeKernel
             if (TRows.Count > 2) T.Store(y2 + i, Finish(T.Load(x2 + i), m2, v2, scale, shift));
             if (TRows.Count > 3) T.Store(y3 + i, Finish(T.Load(x3 + i), m3, v3, scale, shift));
         }
-        if (rest > 0)
+        if (TRows.Count == 1 && rest > 0)
         {
             T scale = T.LoadPartial(Scale + whole, rest);
             T shift = TStyle.Centred ? T.LoadPartial(Shift + whole, rest) : T.Zero;
             T.StorePartial(y0 + whole, Finish(T.LoadPartial(x0 + whole, rest), m0, v0, scale, shift), rest);
-            if (TRows.Count > 1) T.StorePartial(y1 + whole, Finish(T.LoadPartial(x1 + whole, rest), m1, v1, scale, shift), rest);
-            if (TRows.Count > 2) T.StorePartial(y2 + whole, Finish(T.LoadPartial(x2 + whole, rest), m2, v2, scale, shift), rest);
-            if (TRows.Count > 3) T.StorePartial(y3 + whole, Finish(T.LoadPartial(x3 + whole, rest), m3, v3, scale, shift), rest);
         }
     }
 
