@@ -150,8 +150,15 @@ public unsafe class AttentionTests
             TestData.Fill(GradientO.Span, 3);
             Shape = new AttentionShape
             {
-                Batch = batch, Heads = heads, Queries = queries, Keys = keys, Width = width, Causal = causal, Offset = offset,
-                Scale = 0.4f / MathF.Sqrt(width), Lengths = lengths ? counts : null,
+                Batch = batch,
+                Heads = heads,
+                Queries = queries,
+                Keys = keys,
+                Width = width,
+                Causal = causal,
+                Offset = offset,
+                Scale = 0.4f / MathF.Sqrt(width),
+                Lengths = lengths ? counts : null,
             };
         }
 
