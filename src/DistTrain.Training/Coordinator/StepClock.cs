@@ -14,7 +14,7 @@ internal sealed class StepClock(TrainingPlan plan)
     // One checkpoint being written and one being collected; memory for more is not to be had.
     private const int MostUnsettled = 2;
 
-    private readonly HashSet<int> _applied = [];
+    private readonly Dictionary<long, HashSet<int>> _applied = [];
     private readonly HashSet<long> _unsettled = [];
     // A job that resumes at its end is evaluated once more: there is nothing else to report.
     private long _evaluated = plan.FirstVersion == plan.TotalSteps ? plan.FirstVersion - 1 : plan.FirstVersion;
@@ -36,12 +36,17 @@ internal sealed class StepClock(TrainingPlan plan)
     public ImmutableArray<long> Checkpoints =>
         [.. Range(Committed, Granted).Where(IsSaved)];
 
-    /// <summary>A partition applied a step; true when that committed it.</summary>
+    /// <summary>
+    /// A partition applied a step; true when that committed it. Reports of one partition come in order, but those of
+    /// several may be steps apart: a server publishes before it reports, so another's next step can be heard of first.
+    /// </summary>
     public bool Applied(int partition, long step, int partitions)
     {
-        if (step != Committed || !_applied.Add(partition) || _applied.Count < partitions) return false;
-        _applied.Clear();
-        Committed++;
+        if (step < Committed) return false;
+        if (!_applied.TryGetValue(step, out HashSet<int>? reached)) _applied[step] = reached = [];
+        if (!reached.Add(partition) || reached.Count < partitions) return false;
+        _applied.Remove(step);
+        Committed = step + 1;
         return true;
     }
 

@@ -76,6 +76,18 @@ public class StepClockTests
     }
 
     [Fact]
+    public void Applied_OfTheNextStepBeforeAnotherPartitionsReport_IsRemembered()
+    {
+        var clock = new StepClock(Plan());
+        clock.Grant();
+        clock.Applied(0, 0, 2);
+        Assert.False(clock.Applied(0, 1, 2));
+        Assert.True(clock.Applied(1, 0, 2));
+        Assert.True(clock.Applied(1, 1, 2));
+        Assert.Equal(2, clock.Committed);
+    }
+
+    [Fact]
     public void Checkpoints_WithinTheGrant_AreNamedInTime()
     {
         var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 3, totalSteps: 8));
