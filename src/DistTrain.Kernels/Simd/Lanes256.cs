@@ -182,6 +182,7 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
         return rows > 4 ? v.WithUpper(Vector128.Load(source + (4 * stride))) : v;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Mask(int count) =>
         Vector256.LessThan(Vector256<int>.Indices, Vector256.Create(count)).AsSingle();
 }
