@@ -104,8 +104,3 @@ internal readonly struct Rows7 : ICount
 {
     public static int Count => 7;
 }
-
-internal readonly struct Rows9 : ICount
-{
-    public static int Count => 9;
-}

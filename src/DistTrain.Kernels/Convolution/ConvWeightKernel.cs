@@ -11,11 +11,11 @@ namespace DistTrain.Kernels;
 internal unsafe struct ConvWeightKernel : IRangeKernel
 {
     // Pixels of a visit: a packed strip of dY then fits the L1 cache. With few tiles it is read in place instead.
-    private const int VisitPixels = 200;
+    private const int VisitPixels = 400;
     private const int VisitPixelsInPlace = 2048;
 
     // Floats of a visit's padded input.
-    private const int ScratchElements = 64 * 1024;
+    private const int ScratchElements = 128 * 1024;
 
     // Floats of the tiles' stacks; more strips than fit are done in turns.
     private const nint StackElements = 1024 * 1024;

@@ -1,5 +1,3 @@
-using System.Runtime.Intrinsics.X86;
-
 namespace DistTrain.Kernels;
 
 /// <summary>
@@ -151,7 +149,6 @@ internal unsafe struct ConvWeightLayout
             for (int tap = 0; tap < _taps; tap++, stack += tileFloats)
             {
                 ahead.Tile();
-                PrefetchTile(stack + tileFloats);
                 t.A0 = from + (((tap / _kernelWidth * _tapRow) + (tap % _kernelWidth * _dilationX)) * width);
                 t.Stack = stack;
                 kernel(ref t);
@@ -180,7 +177,6 @@ internal unsafe struct ConvWeightLayout
             if (groups > 2) t.A2 = source + Offset(first + 2);
             t.Stack = stack;
             ahead.Tile();
-            PrefetchTile(stack + tileFloats);
             kernel(ref t);
         }
     }
@@ -217,13 +213,6 @@ internal unsafe struct ConvWeightLayout
                 for (int j = 0; j < columns; j++, to += (nint)_channels * _taps) *to = from[j];
             }
         }
-    }
-
-    // The next tile's sums come from the L2 cache: while this tile is computed there is time for that.
-    private static void PrefetchTile(float* tile)
-    {
-        if (!Sse.IsSupported) return;
-        for (int i = 0; i < ConvTileArguments.TileSize; i += 16) Sse.Prefetch0(tile + i);
     }
 
     private readonly int Start(int group) => Math.Min(group % _groupsPerRun * _groupRows, _runLength - _groupRows);

@@ -19,6 +19,7 @@ internal unsafe struct CorrelationPhase
     private CorrelationGroup* _groups;
     private int _perRow;
     private int _groupRows;
+    private int _targets;
     private int _targetRows;
 
     /// <summary>How many groups a row of <paramref name="targets"/> pixels has.</summary>
@@ -81,6 +82,7 @@ internal unsafe struct CorrelationPhase
             _groups = groups,
             _perRow = perRow,
             _groupRows = rows,
+            _targets = targets,
             _targetRows = p.Y.Count(fy),
         };
     }
@@ -118,6 +120,12 @@ internal unsafe struct CorrelationPhase
         float* apart = stackalloc float[ConvTileArguments.TileSize];
         if (!fused) t.ToStride = ConvTileDispatch.Strip;
         CorrelationGroup* group = _groups;
+        if (fused && T.TileBlocks > 1 && _segmentCount == 3 && _length == 3 && t.RowStride == 1 && t.Columns == 32 && _targets >= NineTaps512.LeastPixels)
+        {
+            for (int left = images * lines; left > 0; left--, group += _perRow)
+                NineTaps512.Row(segments, padded + group->Source, t.B, target + group->Target, toStride, _targets, t.Bias, t.Relu);
+            return;
+        }
         for (; count > 0; count -= together, group += together)
         {
             if (count < together)

@@ -2,6 +2,15 @@ using System.Runtime.CompilerServices;
 
 namespace DistTrain.Kernels;
 
+/// <summary>What a depthwise kernel does to its sums in registers.</summary>
+[Flags]
+internal enum DepthwiseFinish
+{
+    None = 0,
+    Bias = 1,
+    Relu = 2,
+}
+
 /// <summary>
 /// A <see cref="CorrelationProblem"/> whose groups have one channel: 16 channels and several pixels of a row go over
 /// the taps together. Items are bands of target rows of one image, copied with +0 around them like those of
@@ -95,29 +104,35 @@ internal unsafe struct DepthwiseKernel : IRangeKernel
     {
         nint step = (nint)p.X.Step * pitch;
         nint toStep = (nint)p.X.Spread * p.TargetChannels;
+        // The common ends are done in registers, the others row by row.
+        bool fused = p.Epilogue.Activation is Activation.Identity or Activation.Relu;
+        DepthwiseFinish how = fused && p.Epilogue.Bias != null ? DepthwiseFinish.Bias : DepthwiseFinish.None;
+        if (fused && p.Epilogue.Activation == Activation.Relu) how |= DepthwiseFinish.Relu;
         for (int c = 0; c < p.TargetChannels; c += 16)
         {
             int channels = Math.Min(16, p.TargetChannels - c);
             float* a = source + c;
             float* w = p.Packed + c;
             float* to = target + c;
+            T bias = (how & DepthwiseFinish.Bias) != DepthwiseFinish.None ? T.LoadPartial(p.Epilogue.Bias + c, channels) : T.Zero;
             int x = 0;
             if (T.TileBlocks > 1)
-                for (; x <= pixels - 8; x += 8, a += 8 * step, to += 8 * toStep) Eight<T>(a, step, w, taps, tapCount, to, toStep, channels);
-            for (; x <= pixels - 4; x += 4, a += 4 * step, to += 4 * toStep) Four<T>(a, step, w, taps, tapCount, to, toStep, channels);
+                for (; x <= pixels - 8; x += 8, a += 8 * step, to += 8 * toStep) Eight<T>(a, step, w, taps, tapCount, to, toStep, channels, bias, how);
+            for (; x <= pixels - 4; x += 4, a += 4 * step, to += 4 * toStep) Four<T>(a, step, w, taps, tapCount, to, toStep, channels, bias, how);
             for (; x < pixels; x++, a += step, to += toStep)
             {
                 T c0 = T.Zero;
                 for (int t = 0; t < tapCount; t++) c0 = T.Fma(T.Load(a + taps[t].A), T.Load(w + taps[t].B), c0);
-                Store(to, c0, channels);
+                Store(to, c0, channels, bias, how);
             }
         }
+        if (fused) return;
         var finish = new TileFinish { Alpha = 1, Bias = p.Epilogue.Bias, Activation = p.Epilogue.Activation };
         if (finish.Needed) finish.Run<T>(target, toStep, target, toStep, pixels, p.TargetChannels, 0, 0);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Four<T>(float* a, nint step, float* w, ConvSegment* taps, int tapCount, float* to, nint toStep, int channels)
+    private static void Four<T>(float* a, nint step, float* w, ConvSegment* taps, int tapCount, float* to, nint toStep, int channels, T bias, DepthwiseFinish finish)
         where T : struct, ILanes<T>
     {
         T c0 = T.Zero, c1 = T.Zero, c2 = T.Zero, c3 = T.Zero;
@@ -130,14 +145,14 @@ internal unsafe struct DepthwiseKernel : IRangeKernel
             c2 = T.Fma(T.Load(s + (2 * step)), x, c2);
             c3 = T.Fma(T.Load(s + (3 * step)), x, c3);
         }
-        Store(to, c0, channels);
-        Store(to + toStep, c1, channels);
-        Store(to + (2 * toStep), c2, channels);
-        Store(to + (3 * toStep), c3, channels);
+        Store(to, c0, channels, bias, finish);
+        Store(to + toStep, c1, channels, bias, finish);
+        Store(to + (2 * toStep), c2, channels, bias, finish);
+        Store(to + (3 * toStep), c3, channels, bias, finish);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Eight<T>(float* a, nint step, float* w, ConvSegment* taps, int tapCount, float* to, nint toStep, int channels)
+    private static void Eight<T>(float* a, nint step, float* w, ConvSegment* taps, int tapCount, float* to, nint toStep, int channels, T bias, DepthwiseFinish finish)
         where T : struct, ILanes<T>
     {
         T c0 = T.Zero, c1 = T.Zero, c2 = T.Zero, c3 = T.Zero, c4 = T.Zero, c5 = T.Zero, c6 = T.Zero, c7 = T.Zero;
@@ -156,21 +171,23 @@ internal unsafe struct DepthwiseKernel : IRangeKernel
             c6 = T.Fma(T.Load(s4 + (2 * step)), x, c6);
             c7 = T.Fma(T.Load(s4 + step3), x, c7);
         }
-        Store(to, c0, channels);
-        Store(to + toStep, c1, channels);
-        Store(to + (2 * toStep), c2, channels);
-        Store(to + (3 * toStep), c3, channels);
+        Store(to, c0, channels, bias, finish);
+        Store(to + toStep, c1, channels, bias, finish);
+        Store(to + (2 * toStep), c2, channels, bias, finish);
+        Store(to + (3 * toStep), c3, channels, bias, finish);
         to += 4 * toStep;
-        Store(to, c4, channels);
-        Store(to + toStep, c5, channels);
-        Store(to + (2 * toStep), c6, channels);
-        Store(to + (3 * toStep), c7, channels);
+        Store(to, c4, channels, bias, finish);
+        Store(to + toStep, c5, channels, bias, finish);
+        Store(to + (2 * toStep), c6, channels, bias, finish);
+        Store(to + (3 * toStep), c7, channels, bias, finish);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store<T>(float* to, T value, int channels)
+    private static void Store<T>(float* to, T value, int channels, T bias, DepthwiseFinish finish)
         where T : struct, ILanes<T>
     {
+        if ((finish & DepthwiseFinish.Bias) != DepthwiseFinish.None) value += bias;
+        if ((finish & DepthwiseFinish.Relu) != DepthwiseFinish.None) value = default(ReluOperator).Apply(value);
         if (channels == 16) T.Store(to, value);
         else T.StorePartial(to, value, channels);
     }

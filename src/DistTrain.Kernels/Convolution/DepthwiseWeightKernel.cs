@@ -50,7 +50,9 @@ internal unsafe struct DepthwiseWeightKernel : IRangeKernel
                 for (int i = 0; i < p.Ranges[r].Count; i++)
                 {
                     nint example = p.Ranges[r].Start + i;
-                    CopyChannels(in s, p.X + (example * s.InputLength) + first, channels, pitch, paddedRows, paddedWidth, padded);
+                    float* image = p.X + (example * s.InputLength) + first;
+                    if (channels == s.Channels) PaddedCopy.Run(image, s.Height, s.Width, channels, -s.PadTop, -s.PadLeft, paddedRows, paddedWidth, padded, pitch);
+                    else CopyChannels(in s, image, channels, pitch, paddedRows, paddedWidth, padded);
                     Image<T>(in s, p.DY + (example * s.OutputLength) + first, channels, padded, pitch, paddedWidth, top);
                 }
             }
@@ -85,14 +87,16 @@ internal unsafe struct DepthwiseWeightKernel : IRangeKernel
     private static void Image<T>(in ConvolutionShape s, float* dY, int channels, float* padded, int pitch, int paddedWidth, float* sums)
         where T : struct, ILanes<T>
     {
-        int most = T.TileBlocks > 1 ? 9 : 4;
-        nint* offsets = stackalloc nint[9];
+        int most = T.TileBlocks > 1 ? 5 : 3;
+        nint* offsets = stackalloc nint[5];
+        new Span<nint>(offsets, 5).Clear();
         for (int c = 0; c < channels; c += 16)
         {
             int real = Math.Min(16, channels - c);
             for (int tap = 0; tap < s.Taps;)
             {
-                int count = s.Taps - tap >= most ? most : s.Taps - tap >= 3 ? 3 : 1;
+                int left = s.Taps - tap;
+                int count = left >= most ? most : left >= 4 && most >= 4 ? 4 : left >= 3 ? 3 : 1;
                 for (int i = 0; i < count; i++)
                 {
                     int ky = (tap + i) / s.KernelWidth, kx = (tap + i) % s.KernelWidth;
@@ -102,61 +106,66 @@ internal unsafe struct DepthwiseWeightKernel : IRangeKernel
                 float* to = sums + ((nint)tap * pitch) + c;
                 switch (count)
                 {
-                    case 9: Taps<T, Rows9>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
-                    case 4: Taps<T, Rows4>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
-                    case 3: Taps<T, Rows3>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
-                    default: Taps<T, Rows1>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
+                    case 5: Block<T, Rows5>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
+                    case 4: Block<T, Rows4>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
+                    case 3: Block<T, Rows3>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
+                    default: Block<T, Rows1>(in s, dY + c, real, x, pitch, paddedWidth, offsets, to); break;
                 }
                 tap += count;
             }
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Taps<T, TTaps>(
+    private static void Block<T, TTaps>(
         in ConvolutionShape s, float* dY, int channels, float* padded, int pitch, int paddedWidth, nint* offsets, float* sums)
         where T : struct, ILanes<T>
         where TTaps : struct, ICount
     {
-        T c0 = T.Load(sums);
-        T c1 = TTaps.Count > 1 ? T.Load(sums + pitch) : c0;
-        T c2 = TTaps.Count > 2 ? T.Load(sums + (2 * pitch)) : c0;
-        T c3 = TTaps.Count > 3 ? T.Load(sums + (3 * pitch)) : c0;
-        T c4 = TTaps.Count > 4 ? T.Load(sums + (4 * pitch)) : c0;
-        T c5 = TTaps.Count > 5 ? T.Load(sums + (5 * pitch)) : c0;
-        T c6 = TTaps.Count > 6 ? T.Load(sums + (6 * pitch)) : c0;
-        T c7 = TTaps.Count > 7 ? T.Load(sums + (7 * pitch)) : c0;
-        T c8 = TTaps.Count > 8 ? T.Load(sums + (8 * pitch)) : c0;
-        nint o0 = offsets[0], o1 = offsets[1], o2 = offsets[2], o3 = offsets[3], o4 = offsets[4];
-        nint o5 = offsets[5], o6 = offsets[6], o7 = offsets[7], o8 = offsets[8];
         nint step = (nint)s.StrideX * pitch;
-        nint pixel = s.Outputs;
-        int width = s.OutputWidth;
-        for (int row = s.OutputHeight; row > 0; row--, padded += (nint)s.StrideY * paddedWidth * pitch)
+        for (int row = 0; row < s.OutputHeight; row++)
         {
-            float* x = padded;
-            for (int left = width; left > 0; left--, x += step, dY += pixel)
-            {
-                T y = channels == 16 ? T.Load(dY) : T.LoadPartial(dY, channels);
-                c0 = T.Fma(T.Load(x + o0), y, c0);
-                if (TTaps.Count > 1) c1 = T.Fma(T.Load(x + o1), y, c1);
-                if (TTaps.Count > 2) c2 = T.Fma(T.Load(x + o2), y, c2);
-                if (TTaps.Count > 3) c3 = T.Fma(T.Load(x + o3), y, c3);
-                if (TTaps.Count > 4) c4 = T.Fma(T.Load(x + o4), y, c4);
-                if (TTaps.Count > 5) c5 = T.Fma(T.Load(x + o5), y, c5);
-                if (TTaps.Count > 6) c6 = T.Fma(T.Load(x + o6), y, c6);
-                if (TTaps.Count > 7) c7 = T.Fma(T.Load(x + o7), y, c7);
-                if (TTaps.Count > 8) c8 = T.Fma(T.Load(x + o8), y, c8);
-            }
+            float* y = dY + ((nint)row * s.OutputWidth * s.Outputs);
+            float* x = padded + ((nint)row * s.StrideY * paddedWidth * pitch);
+            if (channels == 16) Row<T, TTaps, OneBlock>(y, s.Outputs, channels, x, step, s.OutputWidth, offsets, sums, pitch);
+            else Row<T, TTaps, OnePartialBlock>(y, s.Outputs, channels, x, step, s.OutputWidth, offsets, sums, pitch);
+        }
+    }
+
+    // One loop to a method, and whole blocks apart from partial ones, whose load may be a call: otherwise the JIT keeps
+    // the sums on the stack.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Row<T, TTaps, TColumns>(
+        float* dY, nint pixel, int channels, float* x, nint step, int count, nint* offsets, float* sums, nint pitch)
+        where T : struct, ILanes<T>
+        where TTaps : struct, ICount
+        where TColumns : struct, ITileColumns
+    {
+        T c0 = T.Load(sums);
+        T c1 = TTaps.Count > 1 ? T.Load(sums + pitch) : T.Zero;
+        T c2 = TTaps.Count > 2 ? T.Load(sums + (2 * pitch)) : T.Zero;
+        T c3 = TTaps.Count > 3 ? T.Load(sums + (3 * pitch)) : T.Zero;
+        T c4 = TTaps.Count > 4 ? T.Load(sums + (4 * pitch)) : T.Zero;
+        float* x0 = x + offsets[0];
+        float* x1 = x + offsets[1];
+        float* x2 = x + offsets[2];
+        float* x3 = x + offsets[3];
+        float* x4 = x + offsets[4];
+        nint at = 0;
+        for (; count > 0; count--)
+        {
+            T y = TColumns.Partial ? T.LoadPartial(dY, channels) : T.Load(dY);
+            c0 = T.Fma(T.Load(x0 + at), y, c0);
+            if (TTaps.Count > 1) c1 = T.Fma(T.Load(x1 + at), y, c1);
+            if (TTaps.Count > 2) c2 = T.Fma(T.Load(x2 + at), y, c2);
+            if (TTaps.Count > 3) c3 = T.Fma(T.Load(x3 + at), y, c3);
+            if (TTaps.Count > 4) c4 = T.Fma(T.Load(x4 + at), y, c4);
+            dY += pixel;
+            at += step;
         }
         T.Store(sums, c0);
         if (TTaps.Count > 1) T.Store(sums + pitch, c1);
         if (TTaps.Count > 2) T.Store(sums + (2 * pitch), c2);
         if (TTaps.Count > 3) T.Store(sums + (3 * pitch), c3);
         if (TTaps.Count > 4) T.Store(sums + (4 * pitch), c4);
-        if (TTaps.Count > 5) T.Store(sums + (5 * pitch), c5);
-        if (TTaps.Count > 6) T.Store(sums + (6 * pitch), c6);
-        if (TTaps.Count > 7) T.Store(sums + (7 * pitch), c7);
-        if (TTaps.Count > 8) T.Store(sums + (8 * pitch), c8);
     }
 }

@@ -11,6 +11,9 @@ internal unsafe struct Prefetcher
 {
     private const int Line = 64;
 
+    // With more than this for a tile, prefetching would be a stage of its own, and the hardware's is better.
+    private const int MostFloats = 48 * 16;
+
     private byte* _first;
     private byte* _firstEnd;
     private byte* _second;
@@ -21,7 +24,7 @@ internal unsafe struct Prefetcher
     /// <summary>Spreads one or two blocks of floats over <paramref name="tiles"/> tiles.</summary>
     public Prefetcher(float* first, nint firstLength, float* second, nint secondLength, nint tiles)
     {
-        if (!Sse.IsSupported) return;
+        if (!Sse.IsSupported || firstLength + secondLength > MostFloats * tiles) return;
         _first = (byte*)first;
         _firstEnd = (byte*)(first + firstLength);
         _firstStep = Step(firstLength, tiles);

@@ -18,6 +18,11 @@ internal unsafe struct AveragePoolKernel : IRangeKernel
         {
             float* image = X + (example * Shape.InputLength);
             float* to = Y + (example * Shape.OutputLength);
+            if (Shape.Channels < FewChannelPooling.Channels)
+            {
+                FewChannelPooling.Average(in Shape, image, to, CountPadding);
+                continue;
+            }
             for (int y = 0; y < Shape.OutputHeight; y++)
             {
                 Shape.Rows(y, out int top, out int fromY, out int toY);
@@ -92,6 +97,11 @@ internal unsafe struct AveragePoolGradientKernel : IRangeKernel
         {
             float* image = DX + (example * Shape.InputLength);
             float* from = DY + (example * Shape.OutputLength);
+            if (Shape.Channels < FewChannelPooling.Channels)
+            {
+                FewChannelPooling.AverageGradient(in Shape, from, image, CountPadding);
+                continue;
+            }
             if (clear) Elementwise.Fill(image, Shape.InputLength, 0);
             for (int y = 0; y < Shape.OutputHeight; y++)
             {

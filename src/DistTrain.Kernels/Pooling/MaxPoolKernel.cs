@@ -18,6 +18,11 @@ internal unsafe struct MaxPoolKernel : IRangeKernel
         {
             float* image = X + (example * Shape.InputLength);
             nint to = example * Shape.OutputLength;
+            if (Shape.Channels < FewChannelPooling.Channels)
+            {
+                FewChannelPooling.Max(in Shape, image, Y + to, Taps == null ? null : Taps + to);
+                continue;
+            }
             for (int y = 0; y < Shape.OutputHeight; y++)
             {
                 Shape.Rows(y, out int top, out int fromY, out int toY);
@@ -92,6 +97,11 @@ internal unsafe struct MaxPoolGradientKernel : IRangeKernel
         {
             float* image = DX + (example * Shape.InputLength);
             nint from = example * Shape.OutputLength;
+            if (Shape.Channels < FewChannelPooling.Channels)
+            {
+                FewChannelPooling.MaxGradient(in Shape, DY + from, Taps + from, image);
+                continue;
+            }
             if (clear) Elementwise.Fill(image, Shape.InputLength, 0);
             for (int y = 0; y < Shape.OutputHeight; y++)
             {

@@ -228,6 +228,7 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
         Avx2.PermuteVar8x32(high, index),
         (index << 28).AsSingle());
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Mask(int count) =>
         Vector256.LessThan(Vector256<int>.Indices, Vector256.Create(count)).AsSingle();
 }

@@ -181,6 +181,7 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
         return v;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Mask(int count) =>
         Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(count)).AsSingle();
 }
