@@ -7,6 +7,7 @@ namespace DistTrain.Bench;
 public sealed unsafe class BenchSetup : IDisposable
 {
     private readonly TorchProcess? _torch;
+    private readonly CpuAffinity _affinity;
     private readonly List<NativeBuffer> _buffers = [];
     private readonly List<IDisposable> _owned = [];
     private readonly List<Contender> _peers = [];
@@ -14,10 +15,11 @@ public sealed unsafe class BenchSetup : IDisposable
     private readonly double _work;
     private KernelPool? _pool;
 
-    internal BenchSetup(BenchCase measured, TorchProcess? torch)
+    internal BenchSetup(BenchCase measured, TorchProcess? torch, CpuAffinity affinity)
     {
         _work = measured.Work;
         _torch = torch;
+        _affinity = affinity;
     }
 
     /// <summary>The pool of <see cref="Threads"/>; null for the caller alone.</summary>
@@ -56,7 +58,7 @@ public sealed unsafe class BenchSetup : IDisposable
     /// <summary>Lets the case use several threads, on cores of their own where there are enough.</summary>
     public KernelPool Threads(int count)
     {
-        CpuAffinity.Release();
+        _affinity.Release();
         return _pool = new KernelPool(count);
     }
 
@@ -103,5 +105,4 @@ public sealed unsafe class BenchSetup : IDisposable
         _pool?.Dispose();
         _torch?.Forget();
     }
-
 }

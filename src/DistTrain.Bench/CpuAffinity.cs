@@ -1,52 +1,36 @@
-using System.Runtime.InteropServices;
+using DistTrain.Core;
+using DistTrain.Kernels;
 
 namespace DistTrain.Bench;
 
-/// <summary>Keeps the calling thread on one core while it measures (Linux; elsewhere nothing happens).</summary>
-internal static unsafe partial class CpuAffinity
+/// <summary>
+/// Keeps the calling thread on one core while it measures (Linux; elsewhere nothing happens). It remembers the cores
+/// that the thread had when this was made.
+/// </summary>
+internal sealed class CpuAffinity : IDisposable
 {
-    private const int MaskWords = 16;
+    private readonly CoreSet? _all = CoreSet.Supported ? CoreSet.OfCurrentThread() : null;
+    private readonly int _core;
 
-    private static readonly ulong[] Original = Read();
-
-    /// <summary>Pins the calling thread, and threads and processes that it starts from now on; negative releases it.</summary>
-    public static void Pin(int core)
+    /// <summary>Takes the core to pin to; negative for none.</summary>
+    /// <exception cref="DistTrainException">This process may not use it.</exception>
+    public CpuAffinity(int core)
     {
-        if (core < 0 || core >= MaskWords * 64)
-        {
-            Release();
-            return;
-        }
-        ulong* mask = stackalloc ulong[MaskWords];
-        new Span<ulong>(mask, MaskWords).Clear();
-        mask[core / 64] = 1UL << (core % 64);
-        Set(mask);
+        if (core >= 0 && _all is not null && !_all.Contains(core))
+            throw new DistTrainException(ExitCode.BadUsage, $"--core {core}: this process may use cores {_all}");
+        _core = core;
     }
 
-    /// <summary>Gives the thread all the cores that the process was started with.</summary>
-    public static void Release()
+    /// <summary>Pins the calling thread, and threads and processes that it starts from now on.</summary>
+    public void Pin()
     {
-        fixed (ulong* mask = Original) Set(mask);
+        if (_core < 0) Release();
+        else if (CoreSet.Supported) CoreSet.PinCurrentThread(_core);
     }
 
-    private static ulong[] Read()
-    {
-        ulong[] mask = new ulong[MaskWords];
-        if (OperatingSystem.IsLinux())
-        {
-            fixed (ulong* m = mask) _ = GetAffinity(0, MaskWords * sizeof(ulong), m);
-        }
-        return mask;
-    }
+    /// <summary>Gives the thread all its cores back.</summary>
+    public void Release() => _all?.ConfineCurrentThread();
 
-    private static void Set(ulong* mask)
-    {
-        if (OperatingSystem.IsLinux()) _ = SetAffinity(0, MaskWords * sizeof(ulong), mask);
-    }
-
-    [LibraryImport("libc", EntryPoint = "sched_setaffinity")]
-    private static partial int SetAffinity(int pid, nuint size, ulong* mask);
-
-    [LibraryImport("libc", EntryPoint = "sched_getaffinity")]
-    private static partial int GetAffinity(int pid, nuint size, ulong* mask);
+    /// <inheritdoc/>
+    public void Dispose() => Release();
 }

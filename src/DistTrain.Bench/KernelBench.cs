@@ -33,13 +33,15 @@ public static class KernelBench
     /// <param name="note">Hears what is missing on this machine.</param>
     public static IEnumerable<BenchResult> Run(IEnumerable<BenchCase> cases, KernelBenchOptions options, Action<string> note)
     {
-        using TorchProcess? torch = options.Peers ? TorchProcess.TryStart(options.Python, options.Core, note) : null;
+        using var affinity = new CpuAffinity(options.Core);
+        affinity.Pin();
+        using TorchProcess? torch = options.Peers ? TorchProcess.TryStart(options.Python, note) : null;
         var turns = new Turns(options.BurstSeconds, options.Seconds);
         foreach (BenchCase one in cases)
         {
             if (options.Filters.Count > 0 && !options.Filters.Any(f => one.Name.Contains(f, StringComparison.Ordinal))) continue;
-            CpuAffinity.Pin(options.Core);
-            using var setup = new BenchSetup(one, torch);
+            affinity.Pin();
+            using var setup = new BenchSetup(one, torch, affinity);
             one.Prepare(setup);
             Contender ours = setup.Mine ?? throw new InvalidOperationException($"{one.Name}: the case measures nothing.");
             double[][] times = turns.Measure([ours, .. setup.Peers]);

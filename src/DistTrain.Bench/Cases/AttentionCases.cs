@@ -13,6 +13,7 @@ internal static unsafe class AttentionCases
     [
         Case(32, 4, 64, 32, causal: false),
         Case(32, 4, 64, 32, causal: true),
+        Case(32, 4, 1024, 32, causal: false),
         Case(4, 4, 1024, 32, causal: false),
         Case(4, 4, 1024, 32, causal: true),
         Case(2, 4, 512, 64, causal: false),

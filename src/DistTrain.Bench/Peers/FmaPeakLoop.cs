@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using DistTrain.Kernels;
 
 namespace DistTrain.Bench.Peers;
@@ -37,102 +36,84 @@ internal static class FmaPeakLoop
     {
         public readonly void Run(int part) => _sink = SimdPath.Current switch
         {
-            SimdLevel.Vector512 => Run512(),
-            SimdLevel.Vector256 => Run256(),
-            SimdLevel.Vector128 => Run128(),
-            _ => RunScalar(),
+            SimdLevel.Vector512 => Loop<Vector512<float>, Fma512>()[0],
+            SimdLevel.Vector256 => Loop<Vector256<float>, Fma256>()[0],
+            SimdLevel.Vector128 => Loop<Vector128<float>, Fma128>()[0],
+            _ => Loop<float, FmaScalar>(),
         };
     }
 
+    // Four times over before the jump back: a short loop may be slowed by where its jump comes to lie.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Run512()
+    private static T Loop<T, TFma>()
+        where T : struct
+        where TFma : struct, IFma<T>
     {
-        Vector512<float> x = Vector512.Create(1.0001f), y = Vector512.Create(0.5f);
-        Vector512<float> a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
-        for (int n = 0; n < Rounds; n++)
+        T x = TFma.All(1.0001f), y = TFma.All(0.5f);
+        T a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
+        for (int n = 0; n < Rounds; n += 4)
         {
-            a = Avx512F.FusedMultiplyAdd(a, y, x);
-            b = Avx512F.FusedMultiplyAdd(b, y, x);
-            c = Avx512F.FusedMultiplyAdd(c, y, x);
-            d = Avx512F.FusedMultiplyAdd(d, y, x);
-            e = Avx512F.FusedMultiplyAdd(e, y, x);
-            f = Avx512F.FusedMultiplyAdd(f, y, x);
-            g = Avx512F.FusedMultiplyAdd(g, y, x);
-            h = Avx512F.FusedMultiplyAdd(h, y, x);
-            i = Avx512F.FusedMultiplyAdd(i, y, x);
-            j = Avx512F.FusedMultiplyAdd(j, y, x);
-            k = Avx512F.FusedMultiplyAdd(k, y, x);
-            l = Avx512F.FusedMultiplyAdd(l, y, x);
+            Twelve<T, TFma>(x, y, ref a, ref b, ref c, ref d, ref e, ref f, ref g, ref h, ref i, ref j, ref k, ref l);
+            Twelve<T, TFma>(x, y, ref a, ref b, ref c, ref d, ref e, ref f, ref g, ref h, ref i, ref j, ref k, ref l);
+            Twelve<T, TFma>(x, y, ref a, ref b, ref c, ref d, ref e, ref f, ref g, ref h, ref i, ref j, ref k, ref l);
+            Twelve<T, TFma>(x, y, ref a, ref b, ref c, ref d, ref e, ref f, ref g, ref h, ref i, ref j, ref k, ref l);
         }
-        return (a + b + c + d + e + f + g + h + i + j + k + l)[0];
+        Twelve<T, TFma>(b, c, ref a, ref d, ref e, ref f, ref g, ref h, ref i, ref j, ref k, ref l, ref x, ref y);
+        return TFma.Fma(TFma.Fma(a, d, e), TFma.Fma(f, g, h), TFma.Fma(i, j, TFma.Fma(k, l, x)));
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Run256()
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Twelve<T, TFma>(
+        T x, T y, ref T a, ref T b, ref T c, ref T d, ref T e, ref T f, ref T g, ref T h, ref T i, ref T j, ref T k, ref T l)
+        where T : struct
+        where TFma : struct, IFma<T>
     {
-        Vector256<float> x = Vector256.Create(1.0001f), y = Vector256.Create(0.5f);
-        Vector256<float> a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
-        for (int n = 0; n < Rounds; n++)
-        {
-            a = Vector256.FusedMultiplyAdd(a, y, x);
-            b = Vector256.FusedMultiplyAdd(b, y, x);
-            c = Vector256.FusedMultiplyAdd(c, y, x);
-            d = Vector256.FusedMultiplyAdd(d, y, x);
-            e = Vector256.FusedMultiplyAdd(e, y, x);
-            f = Vector256.FusedMultiplyAdd(f, y, x);
-            g = Vector256.FusedMultiplyAdd(g, y, x);
-            h = Vector256.FusedMultiplyAdd(h, y, x);
-            i = Vector256.FusedMultiplyAdd(i, y, x);
-            j = Vector256.FusedMultiplyAdd(j, y, x);
-            k = Vector256.FusedMultiplyAdd(k, y, x);
-            l = Vector256.FusedMultiplyAdd(l, y, x);
-        }
-        return (a + b + c + d + e + f + g + h + i + j + k + l)[0];
+        a = TFma.Fma(a, y, x);
+        b = TFma.Fma(b, y, x);
+        c = TFma.Fma(c, y, x);
+        d = TFma.Fma(d, y, x);
+        e = TFma.Fma(e, y, x);
+        f = TFma.Fma(f, y, x);
+        g = TFma.Fma(g, y, x);
+        h = TFma.Fma(h, y, x);
+        i = TFma.Fma(i, y, x);
+        j = TFma.Fma(j, y, x);
+        k = TFma.Fma(k, y, x);
+        l = TFma.Fma(l, y, x);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Run128()
+    private interface IFma<T>
     {
-        Vector128<float> x = Vector128.Create(1.0001f), y = Vector128.Create(0.5f);
-        Vector128<float> a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
-        for (int n = 0; n < Rounds; n++)
-        {
-            a = Vector128.FusedMultiplyAdd(a, y, x);
-            b = Vector128.FusedMultiplyAdd(b, y, x);
-            c = Vector128.FusedMultiplyAdd(c, y, x);
-            d = Vector128.FusedMultiplyAdd(d, y, x);
-            e = Vector128.FusedMultiplyAdd(e, y, x);
-            f = Vector128.FusedMultiplyAdd(f, y, x);
-            g = Vector128.FusedMultiplyAdd(g, y, x);
-            h = Vector128.FusedMultiplyAdd(h, y, x);
-            i = Vector128.FusedMultiplyAdd(i, y, x);
-            j = Vector128.FusedMultiplyAdd(j, y, x);
-            k = Vector128.FusedMultiplyAdd(k, y, x);
-            l = Vector128.FusedMultiplyAdd(l, y, x);
-        }
-        return (a + b + c + d + e + f + g + h + i + j + k + l)[0];
+        static abstract T All(float value);
+
+        static abstract T Fma(T a, T b, T c);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float RunScalar()
+    private readonly struct Fma512 : IFma<Vector512<float>>
     {
-        float x = 1.0001f, y = 0.5f;
-        float a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
-        for (int n = 0; n < Rounds; n++)
-        {
-            a = MathF.FusedMultiplyAdd(a, y, x);
-            b = MathF.FusedMultiplyAdd(b, y, x);
-            c = MathF.FusedMultiplyAdd(c, y, x);
-            d = MathF.FusedMultiplyAdd(d, y, x);
-            e = MathF.FusedMultiplyAdd(e, y, x);
-            f = MathF.FusedMultiplyAdd(f, y, x);
-            g = MathF.FusedMultiplyAdd(g, y, x);
-            h = MathF.FusedMultiplyAdd(h, y, x);
-            i = MathF.FusedMultiplyAdd(i, y, x);
-            j = MathF.FusedMultiplyAdd(j, y, x);
-            k = MathF.FusedMultiplyAdd(k, y, x);
-            l = MathF.FusedMultiplyAdd(l, y, x);
-        }
-        return a + b + c + d + e + f + g + h + i + j + k + l;
+        public static Vector512<float> All(float value) => Vector512.Create(value);
+
+        public static Vector512<float> Fma(Vector512<float> a, Vector512<float> b, Vector512<float> c) => Vector512.FusedMultiplyAdd(a, b, c);
+    }
+
+    private readonly struct Fma256 : IFma<Vector256<float>>
+    {
+        public static Vector256<float> All(float value) => Vector256.Create(value);
+
+        public static Vector256<float> Fma(Vector256<float> a, Vector256<float> b, Vector256<float> c) => Vector256.FusedMultiplyAdd(a, b, c);
+    }
+
+    private readonly struct Fma128 : IFma<Vector128<float>>
+    {
+        public static Vector128<float> All(float value) => Vector128.Create(value);
+
+        public static Vector128<float> Fma(Vector128<float> a, Vector128<float> b, Vector128<float> c) => Vector128.FusedMultiplyAdd(a, b, c);
+    }
+
+    private readonly struct FmaScalar : IFma<float>
+    {
+        public static float All(float value) => value;
+
+        public static float Fma(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
     }
 }

@@ -19,12 +19,11 @@ internal sealed class TorchProcess : IDisposable
     }
 
     /// <summary>Starts the first Python that has PyTorch; null when there is none.</summary>
-    public static TorchProcess? TryStart(string? python, int core, Action<string> note)
+    public static TorchProcess? TryStart(string? python, Action<string> note)
     {
         string script = Path.Combine(Path.GetTempPath(), $"disttrain-torch-peer-{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}.py");
         using (Stream source = typeof(TorchProcess).Assembly.GetManifestResourceStream("DistTrain.Bench.torch_peer.py")!)
         using (FileStream target = File.Create(script)) source.CopyTo(target);
-        CpuAffinity.Pin(core);
         foreach (string candidate in python is null ? ["python3", "/usr/bin/python3"] : new[] { python })
         {
             if (TryStart(candidate, script) is { } started) return started;

@@ -50,38 +50,28 @@ internal static unsafe class MicroTile256
         nint k = depths[0];
         for (int leaf = 0; ; leaf++)
         {
-            if (TWalk.Packed && k >= 4)
+            if (k >= 2)
             {
                 do
                 {
-                    Steps<TRows, TColumns, TWalk>(
-                        a, b, columns, r1, r2, r3, r4,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + (1 * TRows.Count), b + (16 * TColumns.Blocks), columns, r1, r2, r3, r4,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + (2 * TRows.Count), b + (32 * TColumns.Blocks), columns, r1, r2, r3, r4,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + (3 * TRows.Count), b + (48 * TColumns.Blocks), columns, r1, r2, r3, r4,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
-                    a += 4 * TRows.Count;
-                    b += 64 * TColumns.Blocks;
-                    k -= 4;
-                }
-                while (k >= 4);
-            }
-            if (!TWalk.Packed && k >= 2)
-            {
-                do
-                {
-                    Steps<TRows, TColumns, TWalk>(
-                        a, b, columns, r1, r2, r3, r4,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + step, b + stepB, columns, r1, r2, r3, r4,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                    if (TWalk.UnitRows)
+                    {
+                        Steps<TRows, TColumns, TWalk>(
+                            a, b, columns,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                        Steps<TRows, TColumns, TWalk>(
+                            a + step, b + stepB, columns,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                    }
+                    else
+                    {
+                        StridedSteps<TRows, TColumns>(
+                            a, b, columns, r1, r2, r3, r4,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                        StridedSteps<TRows, TColumns>(
+                            a + 1, b + stepB, columns, r1, r2, r3, r4,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                    }
                     a += 2 * step;
                     b += 2 * stepB;
                     k -= 2;
@@ -90,9 +80,18 @@ internal static unsafe class MicroTile256
             }
             for (; k > 0; k--)
             {
-                Steps<TRows, TColumns, TWalk>(
-                    a, b, columns, r1, r2, r3, r4,
-                    ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                if (TWalk.UnitRows)
+                {
+                    Steps<TRows, TColumns, TWalk>(
+                        a, b, columns,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                }
+                else
+                {
+                    StridedSteps<TRows, TColumns>(
+                        a, b, columns, r1, r2, r3, r4,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                }
                 a += step;
                 b += stepB;
             }
@@ -139,8 +138,8 @@ internal static unsafe class MicroTile256
             if (TRows.Count > 1) Begin<TColumns>(a + r1, z0, z1, out c1, out d1);
             if (TRows.Count > 2) Begin<TColumns>(a + r2, z0, z1, out c2, out d2);
             if (TRows.Count > 3) Begin<TColumns>(a + r3, z0, z1, out c3, out d3);
-            if (TRows.Count > 4) Begin<TColumns>(At<TWalk>(a, 4, r4, 0), z0, z1, out c4, out d4);
-            if (TRows.Count > 5) Begin<TColumns>(At<TWalk>(a, 5, r4, r1), z0, z1, out c5, out d5);
+            if (TRows.Count > 4) Begin<TColumns>(a + r4, z0, z1, out c4, out d4);
+            if (TRows.Count > 5) Begin<TColumns>(a + r4 + r1, z0, z1, out c5, out d5);
             a += step;
             b += stepB;
             k--;
@@ -164,10 +163,10 @@ internal static unsafe class MicroTile256
         if (TRows.Count > 5) Store<TColumns>(to + (5 * toStride), columns, c5, d5);
     }
 
-    /// <summary>One k: each element of the tile takes one product more.</summary>
+    /// <summary>One k: each element of the tile takes one product more. Rows are neighbours in A, so that their places fit into the instructions.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Steps<TRows, TColumns, TWalk>(
-        float* a, float* b, int columns, nint r1, nint r2, nint r3, nint r4,
+        float* a, float* b, int columns,
         ref Vector256<float> c0, ref Vector256<float> d0, ref Vector256<float> c1, ref Vector256<float> d1,
         ref Vector256<float> c2, ref Vector256<float> d2, ref Vector256<float> c3, ref Vector256<float> d3,
         ref Vector256<float> c4, ref Vector256<float> d4, ref Vector256<float> c5, ref Vector256<float> d5)
@@ -177,11 +176,31 @@ internal static unsafe class MicroTile256
     {
         Load<TColumns, TWalk>(b, columns, out Vector256<float> b0, out Vector256<float> b1);
         Step<TColumns>(a, b0, b1, ref c0, ref d0);
+        if (TRows.Count > 1) Step<TColumns>(a + 1, b0, b1, ref c1, ref d1);
+        if (TRows.Count > 2) Step<TColumns>(a + 2, b0, b1, ref c2, ref d2);
+        if (TRows.Count > 3) Step<TColumns>(a + 3, b0, b1, ref c3, ref d3);
+        if (TRows.Count > 4) Step<TColumns>(a + 4, b0, b1, ref c4, ref d4);
+        if (TRows.Count > 5) Step<TColumns>(a + 5, b0, b1, ref c5, ref d5);
+    }
+
+    /// <summary>One k, for rows of A that lie r1 apart: four are reached from one pointer.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StridedSteps<TRows, TColumns>(
+        float* a, float* b, int columns, nint r1, nint r2, nint r3, nint r4,
+        ref Vector256<float> c0, ref Vector256<float> d0, ref Vector256<float> c1, ref Vector256<float> d1,
+        ref Vector256<float> c2, ref Vector256<float> d2, ref Vector256<float> c3, ref Vector256<float> d3,
+        ref Vector256<float> c4, ref Vector256<float> d4, ref Vector256<float> c5, ref Vector256<float> d5)
+        where TRows : struct, ICount
+        where TColumns : struct, ITileColumns
+    {
+        Load<TColumns, StridedRowWalk>(b, columns, out Vector256<float> b0, out Vector256<float> b1);
+        float* a4 = a + r4;
+        Step<TColumns>(a, b0, b1, ref c0, ref d0);
         if (TRows.Count > 1) Step<TColumns>(a + r1, b0, b1, ref c1, ref d1);
         if (TRows.Count > 2) Step<TColumns>(a + r2, b0, b1, ref c2, ref d2);
         if (TRows.Count > 3) Step<TColumns>(a + r3, b0, b1, ref c3, ref d3);
-        if (TRows.Count > 4) Step<TColumns>(At<TWalk>(a, 4, r4, 0), b0, b1, ref c4, ref d4);
-        if (TRows.Count > 5) Step<TColumns>(At<TWalk>(a, 5, r4, r1), b0, b1, ref c5, ref d5);
+        if (TRows.Count > 4) Step<TColumns>(a4, b0, b1, ref c4, ref d4);
+        if (TRows.Count > 5) Step<TColumns>(a4 + r1, b0, b1, ref c5, ref d5);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -226,11 +245,6 @@ internal static unsafe class MicroTile256
         c.Store(target);
         d.Store(target + 8);
     }
-
-    /// <summary>Row <paramref name="row"/> of A: a constant away where the rows are neighbours.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float* At<TWalk>(float* a, int row, nint fours, nint ones)
-        where TWalk : struct, IWalk => TWalk.UnitRows ? a + row : a + fours + ones;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Join<TColumns>(float* stack, int row, ref Vector256<float> c, ref Vector256<float> d)

@@ -67,44 +67,32 @@ internal static unsafe class MicroTile512
         nint k = depths[0];
         for (int leaf = 0; ; leaf++)
         {
-            if (TWalk.Packed && k >= 4)
+            if (k >= 2)
             {
                 do
                 {
-                    Steps<TRows, TColumns, TWalk>(
-                        a, b, columns, r1, r2, r3, r4, r8,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
-                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + (1 * TRows.Count), b + (16 * TColumns.Blocks), columns, r1, r2, r3, r4, r8,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
-                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + (2 * TRows.Count), b + (32 * TColumns.Blocks), columns, r1, r2, r3, r4, r8,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
-                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + (3 * TRows.Count), b + (48 * TColumns.Blocks), columns, r1, r2, r3, r4, r8,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
-                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
-                    a += 4 * TRows.Count;
-                    b += 64 * TColumns.Blocks;
-                    k -= 4;
-                }
-                while (k >= 4);
-            }
-            if (!TWalk.Packed && k >= 2)
-            {
-                do
-                {
-                    Steps<TRows, TColumns, TWalk>(
-                        a, b, columns, r1, r2, r3, r4, r8,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
-                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
-                    Steps<TRows, TColumns, TWalk>(
-                        a + step, b + stepB, columns, r1, r2, r3, r4, r8,
-                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
-                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    if (TWalk.UnitRows)
+                    {
+                        Steps<TRows, TColumns, TWalk>(
+                            a, b, columns,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                            ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                        Steps<TRows, TColumns, TWalk>(
+                            a + step, b + stepB, columns,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                            ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    }
+                    else
+                    {
+                        StridedSteps<TRows, TColumns>(
+                            a, b, columns, r1, r2, r3, r4, r8,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                            ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                        StridedSteps<TRows, TColumns>(
+                            a + 1, b + stepB, columns, r1, r2, r3, r4, r8,
+                            ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                            ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                    }
                     a += 2 * step;
                     b += 2 * stepB;
                     k -= 2;
@@ -113,10 +101,20 @@ internal static unsafe class MicroTile512
             }
             for (; k > 0; k--)
             {
-                Steps<TRows, TColumns, TWalk>(
-                    a, b, columns, r1, r2, r3, r4, r8,
-                    ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
-                    ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                if (TWalk.UnitRows)
+                {
+                    Steps<TRows, TColumns, TWalk>(
+                        a, b, columns,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                }
+                else
+                {
+                    StridedSteps<TRows, TColumns>(
+                        a, b, columns, r1, r2, r3, r4, r8,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5,
+                        ref c6, ref d6, ref c7, ref d7, ref c8, ref d8, ref c9, ref d9, ref c10, ref d10, ref c11, ref d11);
+                }
                 a += step;
                 b += stepB;
             }
@@ -187,14 +185,14 @@ internal static unsafe class MicroTile512
             if (TRows.Count > 1) Begin<TColumns>(a + r1, z0, z1, out c1, out d1);
             if (TRows.Count > 2) Begin<TColumns>(a + r2, z0, z1, out c2, out d2);
             if (TRows.Count > 3) Begin<TColumns>(a + r3, z0, z1, out c3, out d3);
-            if (TRows.Count > 4) Begin<TColumns>(At<TWalk>(a, 4, r4, 0), z0, z1, out c4, out d4);
-            if (TRows.Count > 5) Begin<TColumns>(At<TWalk>(a, 5, r4, r1), z0, z1, out c5, out d5);
-            if (TRows.Count > 6) Begin<TColumns>(At<TWalk>(a, 6, r4, r2), z0, z1, out c6, out d6);
-            if (TRows.Count > 7) Begin<TColumns>(At<TWalk>(a, 7, r4, r3), z0, z1, out c7, out d7);
-            if (TRows.Count > 8) Begin<TColumns>(At<TWalk>(a, 8, r8, 0), z0, z1, out c8, out d8);
-            if (TRows.Count > 9) Begin<TColumns>(At<TWalk>(a, 9, r8, r1), z0, z1, out c9, out d9);
-            if (TRows.Count > 10) Begin<TColumns>(At<TWalk>(a, 10, r8, r2), z0, z1, out c10, out d10);
-            if (TRows.Count > 11) Begin<TColumns>(At<TWalk>(a, 11, r8, r3), z0, z1, out c11, out d11);
+            if (TRows.Count > 4) Begin<TColumns>(a + r4, z0, z1, out c4, out d4);
+            if (TRows.Count > 5) Begin<TColumns>(a + r4 + r1, z0, z1, out c5, out d5);
+            if (TRows.Count > 6) Begin<TColumns>(a + r4 + r2, z0, z1, out c6, out d6);
+            if (TRows.Count > 7) Begin<TColumns>(a + r4 + r3, z0, z1, out c7, out d7);
+            if (TRows.Count > 8) Begin<TColumns>(a + r8, z0, z1, out c8, out d8);
+            if (TRows.Count > 9) Begin<TColumns>(a + r8 + r1, z0, z1, out c9, out d9);
+            if (TRows.Count > 10) Begin<TColumns>(a + r8 + r2, z0, z1, out c10, out d10);
+            if (TRows.Count > 11) Begin<TColumns>(a + r8 + r3, z0, z1, out c11, out d11);
             a += step;
             b += stepB;
             k--;
@@ -230,10 +228,10 @@ internal static unsafe class MicroTile512
         if (TRows.Count > 11) Store<TColumns>(to + (11 * toStride), columns, c11, d11);
     }
 
-    /// <summary>One k: each element of the tile takes one product more.</summary>
+    /// <summary>One k: each element of the tile takes one product more. Rows are neighbours in A, so that their places fit into the instructions.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Steps<TRows, TColumns, TWalk>(
-        float* a, float* b, int columns, nint r1, nint r2, nint r3, nint r4, nint r8,
+        float* a, float* b, int columns,
         ref Vector512<float> c0, ref Vector512<float> d0, ref Vector512<float> c1, ref Vector512<float> d1,
         ref Vector512<float> c2, ref Vector512<float> d2, ref Vector512<float> c3, ref Vector512<float> d3,
         ref Vector512<float> c4, ref Vector512<float> d4, ref Vector512<float> c5, ref Vector512<float> d5,
@@ -246,17 +244,46 @@ internal static unsafe class MicroTile512
     {
         Load<TColumns, TWalk>(b, columns, out Vector512<float> b0, out Vector512<float> b1);
         Step<TColumns>(a, b0, b1, ref c0, ref d0);
+        if (TRows.Count > 1) Step<TColumns>(a + 1, b0, b1, ref c1, ref d1);
+        if (TRows.Count > 2) Step<TColumns>(a + 2, b0, b1, ref c2, ref d2);
+        if (TRows.Count > 3) Step<TColumns>(a + 3, b0, b1, ref c3, ref d3);
+        if (TRows.Count > 4) Step<TColumns>(a + 4, b0, b1, ref c4, ref d4);
+        if (TRows.Count > 5) Step<TColumns>(a + 5, b0, b1, ref c5, ref d5);
+        if (TRows.Count > 6) Step<TColumns>(a + 6, b0, b1, ref c6, ref d6);
+        if (TRows.Count > 7) Step<TColumns>(a + 7, b0, b1, ref c7, ref d7);
+        if (TRows.Count > 8) Step<TColumns>(a + 8, b0, b1, ref c8, ref d8);
+        if (TRows.Count > 9) Step<TColumns>(a + 9, b0, b1, ref c9, ref d9);
+        if (TRows.Count > 10) Step<TColumns>(a + 10, b0, b1, ref c10, ref d10);
+        if (TRows.Count > 11) Step<TColumns>(a + 11, b0, b1, ref c11, ref d11);
+    }
+
+    /// <summary>One k, for rows of A that lie r1 apart: four are reached from one pointer.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StridedSteps<TRows, TColumns>(
+        float* a, float* b, int columns, nint r1, nint r2, nint r3, nint r4, nint r8,
+        ref Vector512<float> c0, ref Vector512<float> d0, ref Vector512<float> c1, ref Vector512<float> d1,
+        ref Vector512<float> c2, ref Vector512<float> d2, ref Vector512<float> c3, ref Vector512<float> d3,
+        ref Vector512<float> c4, ref Vector512<float> d4, ref Vector512<float> c5, ref Vector512<float> d5,
+        ref Vector512<float> c6, ref Vector512<float> d6, ref Vector512<float> c7, ref Vector512<float> d7,
+        ref Vector512<float> c8, ref Vector512<float> d8, ref Vector512<float> c9, ref Vector512<float> d9,
+        ref Vector512<float> c10, ref Vector512<float> d10, ref Vector512<float> c11, ref Vector512<float> d11)
+        where TRows : struct, ICount
+        where TColumns : struct, ITileColumns
+    {
+        Load<TColumns, StridedRowWalk>(b, columns, out Vector512<float> b0, out Vector512<float> b1);
+        float* a4 = a + r4, a8 = a + r8;
+        Step<TColumns>(a, b0, b1, ref c0, ref d0);
         if (TRows.Count > 1) Step<TColumns>(a + r1, b0, b1, ref c1, ref d1);
         if (TRows.Count > 2) Step<TColumns>(a + r2, b0, b1, ref c2, ref d2);
         if (TRows.Count > 3) Step<TColumns>(a + r3, b0, b1, ref c3, ref d3);
-        if (TRows.Count > 4) Step<TColumns>(At<TWalk>(a, 4, r4, 0), b0, b1, ref c4, ref d4);
-        if (TRows.Count > 5) Step<TColumns>(At<TWalk>(a, 5, r4, r1), b0, b1, ref c5, ref d5);
-        if (TRows.Count > 6) Step<TColumns>(At<TWalk>(a, 6, r4, r2), b0, b1, ref c6, ref d6);
-        if (TRows.Count > 7) Step<TColumns>(At<TWalk>(a, 7, r4, r3), b0, b1, ref c7, ref d7);
-        if (TRows.Count > 8) Step<TColumns>(At<TWalk>(a, 8, r8, 0), b0, b1, ref c8, ref d8);
-        if (TRows.Count > 9) Step<TColumns>(At<TWalk>(a, 9, r8, r1), b0, b1, ref c9, ref d9);
-        if (TRows.Count > 10) Step<TColumns>(At<TWalk>(a, 10, r8, r2), b0, b1, ref c10, ref d10);
-        if (TRows.Count > 11) Step<TColumns>(At<TWalk>(a, 11, r8, r3), b0, b1, ref c11, ref d11);
+        if (TRows.Count > 4) Step<TColumns>(a4, b0, b1, ref c4, ref d4);
+        if (TRows.Count > 5) Step<TColumns>(a4 + r1, b0, b1, ref c5, ref d5);
+        if (TRows.Count > 6) Step<TColumns>(a4 + r2, b0, b1, ref c6, ref d6);
+        if (TRows.Count > 7) Step<TColumns>(a4 + r3, b0, b1, ref c7, ref d7);
+        if (TRows.Count > 8) Step<TColumns>(a8, b0, b1, ref c8, ref d8);
+        if (TRows.Count > 9) Step<TColumns>(a8 + r1, b0, b1, ref c9, ref d9);
+        if (TRows.Count > 10) Step<TColumns>(a8 + r2, b0, b1, ref c10, ref d10);
+        if (TRows.Count > 11) Step<TColumns>(a8 + r3, b0, b1, ref c11, ref d11);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -312,11 +339,6 @@ internal static unsafe class MicroTile512
             else d.Store(target + 16);
         }
     }
-
-    /// <summary>Row <paramref name="row"/> of A: a constant away where the rows are neighbours.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float* At<TWalk>(float* a, int row, nint fours, nint ones)
-        where TWalk : struct, IWalk => TWalk.UnitRows ? a + row : a + fours + ones;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Join<TColumns>(float* stack, int row, ref Vector512<float> c, ref Vector512<float> d)

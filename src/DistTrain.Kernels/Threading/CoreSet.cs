@@ -36,6 +36,9 @@ public sealed unsafe partial class CoreSet
     /// <summary>The core of thread <paramref name="index"/>.</summary>
     public int this[int index] => _cores[index];
 
+    /// <summary>Whether the set names a core.</summary>
+    public bool Contains(int core) => Array.IndexOf(_cores, core) >= 0;
+
     /// <summary>The cores that the calling thread may run on.</summary>
     /// <exception cref="PlatformNotSupportedException">Not on Linux.</exception>
     public static CoreSet OfCurrentThread()
@@ -56,13 +59,16 @@ public sealed unsafe partial class CoreSet
     /// <exception cref="ArgumentException">This process may not use the core, or the machine lacks it.</exception>
     public static void PinCurrentThread(int core)
     {
-        ThrowUnlessSupported();
-        var only = new CoreSet(core);
-        ulong* mask = stackalloc ulong[MaskWords];
-        new Span<ulong>(mask, MaskWords).Clear();
-        mask[core / 64] = 1UL << (core % 64);
-        if (SetAffinity(0, MaskWords * sizeof(ulong), mask) < 0)
-            throw new ArgumentException($"A thread can't be pinned to core {only}: this process may use {OfCurrentThread()}.", nameof(core));
+        if (!new CoreSet(core).TryConfine())
+            throw new ArgumentException($"A thread can't be pinned to core {core}: this process may use {OfCurrentThread()}.", nameof(core));
+    }
+
+    /// <summary>Lets the calling thread run on these cores only; threads and processes that it starts inherit that.</summary>
+    /// <exception cref="PlatformNotSupportedException">Not on Linux.</exception>
+    /// <exception cref="InvalidOperationException">This process may use none of them.</exception>
+    public void ConfineCurrentThread()
+    {
+        if (!TryConfine()) throw new InvalidOperationException($"A thread can't run on cores {this}: this process may use {OfCurrentThread()}.");
     }
 
     /// <summary>Reads what a person writes: numbers and ranges, as in "0-3,6".</summary>
@@ -83,6 +89,15 @@ public sealed unsafe partial class CoreSet
 
     /// <inheritdoc/>
     public override string ToString() => string.Join(',', _cores);
+
+    private bool TryConfine()
+    {
+        ThrowUnlessSupported();
+        ulong* mask = stackalloc ulong[MaskWords];
+        new Span<ulong>(mask, MaskWords).Clear();
+        foreach (int core in _cores) mask[core / 64] |= 1UL << (core % 64);
+        return SetAffinity(0, MaskWords * sizeof(ulong), mask) >= 0;
+    }
 
     private static bool TryNumber(string text, out int number) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number < MaskWords * 64;
