@@ -20,6 +20,9 @@ internal unsafe struct GemmBlock
     /// <inheritdoc cref="B"/>
     public nint StepB;
 
+    /// <summary>Whether B is read in place, once, from beyond the nearer caches.</summary>
+    public bool Streams;
+
     public nint Rows;
     public nint Columns;
     public nint Depth;
@@ -53,7 +56,7 @@ internal unsafe struct GemmBlock
         int width = TileDispatch.Width<T>();
         bool packedA = StepA == 0;
         bool packedB = StepB == 0;
-        TileWalk walk = packedA && packedB ? TileWalk.Packed : RowA == 1 ? TileWalk.UnitRows : TileWalk.StridedRows;
+        TileWalk walk = packedA && packedB ? TileWalk.Packed : RowA != 1 ? TileWalk.StridedRows : Streams ? TileWalk.Stream : TileWalk.UnitRows;
         bool finish = Last && Finish.Needed;
         bool apart = Scratch != null;
         Unsafe.SkipInit(out TileArguments t);

@@ -203,6 +203,7 @@ internal static unsafe class GemmDriver
                         StepA = packA ? 0 : p.StepA,
                         B = packB ? panelB : b,
                         StepB = packed || packB ? 0 : p.StepB,
+                        Streams = streamsB,
                         Rows = rows,
                         Columns = columns,
                         Depth = depth,

@@ -50,6 +50,28 @@ internal static unsafe class MicroTile256
         nint k = depths[0];
         for (int leaf = 0; ; leaf++)
         {
+            if (TWalk.Packed && k >= 4)
+            {
+                do
+                {
+                    Steps<TRows, TColumns, TWalk>(
+                        a, b, columns,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                    Steps<TRows, TColumns, TWalk>(
+                        a + (1 * TRows.Count), b + (16 * TColumns.Blocks), columns,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                    Steps<TRows, TColumns, TWalk>(
+                        a + (2 * TRows.Count), b + (32 * TColumns.Blocks), columns,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                    Steps<TRows, TColumns, TWalk>(
+                        a + (3 * TRows.Count), b + (48 * TColumns.Blocks), columns,
+                        ref c0, ref d0, ref c1, ref d1, ref c2, ref d2, ref c3, ref d3, ref c4, ref d4, ref c5, ref d5);
+                    a += 4 * TRows.Count;
+                    b += 64 * TColumns.Blocks;
+                    k -= 4;
+                }
+                while (k >= 4);
+            }
             if (k >= 2)
             {
                 do
@@ -175,6 +197,7 @@ internal static unsafe class MicroTile256
         where TWalk : struct, IWalk
     {
         Load<TColumns, TWalk>(b, columns, out Vector256<float> b0, out Vector256<float> b1);
+        if (TWalk.Ahead) Sse.Prefetch0(b + 16);
         Step<TColumns>(a, b0, b1, ref c0, ref d0);
         if (TRows.Count > 1) Step<TColumns>(a + 1, b0, b1, ref c1, ref d1);
         if (TRows.Count > 2) Step<TColumns>(a + 2, b0, b1, ref c2, ref d2);

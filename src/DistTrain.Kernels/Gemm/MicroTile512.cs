@@ -243,6 +243,12 @@ internal static unsafe class MicroTile512
         where TWalk : struct, IWalk
     {
         Load<TColumns, TWalk>(b, columns, out Vector512<float> b0, out Vector512<float> b1);
+        if (TWalk.Ahead)
+        {
+            Sse.Prefetch0(b + (16 * TColumns.Blocks));
+            if (TColumns.Blocks > 1) Sse.Prefetch0(b + 48);
+        }
+
         Step<TColumns>(a, b0, b1, ref c0, ref d0);
         if (TRows.Count > 1) Step<TColumns>(a + 1, b0, b1, ref c1, ref d1);
         if (TRows.Count > 2) Step<TColumns>(a + 2, b0, b1, ref c2, ref d2);

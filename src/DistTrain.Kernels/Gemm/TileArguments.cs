@@ -133,6 +133,9 @@ internal interface IWalk
 
     /// <summary>Neighbouring rows of A lie one float apart, and k a stride; otherwise it is the other way round.</summary>
     static abstract bool UnitRows { get; }
+
+    /// <summary>B is read in place from far away: the strip beside the one in hand is asked for on the way.</summary>
+    static abstract bool Ahead { get; }
 }
 
 internal readonly struct PackedWalk : IWalk
@@ -140,6 +143,8 @@ internal readonly struct PackedWalk : IWalk
     public static bool Packed => true;
 
     public static bool UnitRows => true;
+
+    public static bool Ahead => false;
 }
 
 internal readonly struct UnitRowWalk : IWalk
@@ -147,6 +152,8 @@ internal readonly struct UnitRowWalk : IWalk
     public static bool Packed => false;
 
     public static bool UnitRows => true;
+
+    public static bool Ahead => false;
 }
 
 internal readonly struct StridedRowWalk : IWalk
@@ -154,4 +161,15 @@ internal readonly struct StridedRowWalk : IWalk
     public static bool Packed => false;
 
     public static bool UnitRows => false;
+
+    public static bool Ahead => false;
+}
+
+internal readonly struct StreamWalk : IWalk
+{
+    public static bool Packed => false;
+
+    public static bool UnitRows => true;
+
+    public static bool Ahead => true;
 }

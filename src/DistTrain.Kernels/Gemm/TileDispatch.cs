@@ -6,6 +6,7 @@ internal enum TileWalk
     Packed,
     UnitRows,
     StridedRows,
+    Stream,
 }
 
 /// <summary>Picks the micro-kernel for a tile's size. Rows are cut into the heights that a width has kernels for.</summary>
@@ -41,6 +42,7 @@ internal static unsafe class TileDispatch
         {
             TileWalk.Packed => Columns<T, PackedWalk>(rows, columns),
             TileWalk.UnitRows => Columns<T, UnitRowWalk>(rows, columns),
+            TileWalk.Stream => Columns<T, StreamWalk>(rows, columns),
             _ => Columns<T, StridedRowWalk>(rows, columns),
         };
 
