@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Globalization;
 using DistTrain.Core;
 using DistTrain.Core.Layout;
 
@@ -14,16 +13,16 @@ public sealed class Model
     private readonly ImmutableArray<Parameter> _parameters;
 
     private Model(
-        ImmutableArray<Parameter> parameters, LayerGraph graph, Loss loss, ImmutableArray<LayerSummary> summary, ImmutableArray<int> input, bool hasLabels)
+        ImmutableArray<Parameter> parameters, LayerGraph graph, Loss loss, ImmutableArray<LayerSummary> summary, ImmutableArray<int> input, ImmutableArray<int> output, bool hasLabels)
     {
         _parameters = parameters;
         Graph = graph;
         LossFunction = loss;
         Summary = summary;
         InputShape = input;
-        OutputShape = summary[^1].OutputShape;
+        OutputShape = output;
         HasAccuracy = hasLabels;
-        Layout = new ParameterLayout(parameters.Select(p => (p.Name, p.Shape, TensorRole.Parameter)));
+        Layout = new ParameterLayout(parameters.Select(p => (p.Name, p.Shape, p.Role)));
     }
 
     /// <summary>
@@ -58,23 +57,11 @@ public sealed class Model
     public static Model Build(ModelSpec spec, LossSpec loss, ImmutableArray<int> inputShape, int? classes, int targetWidth)
     {
         if (spec.Layers.IsDefaultOrEmpty) throw new DistTrainException(ExitCode.BadUsage, "model: got no layers, wanted at least one");
-        var parameters = new List<Parameter>();
-        var graph = new LayerGraph(Shapes.Width(inputShape));
-        var summary = ImmutableArray.CreateBuilder<LayerSummary>(spec.Layers.Length);
-        ImmutableArray<int> shape = inputShape;
-        for (int i = 0; i < spec.Layers.Length; i++)
-        {
-            LayerSpec described = spec.Layers[i];
-            string name = i.ToString(CultureInfo.InvariantCulture);
-            var builder = new LayerBuilder(name, described.Kind, shape, i + 1 < spec.Layers.Length ? spec.Layers[i + 1] : null, parameters);
-            Layer layer = described.Compile(builder);
-            graph.Append(layer);
-            summary.Add(new LayerSummary(name, described.Kind, shape, layer.OutputShape, layer.Parameters.Sum(p => Count(p.Shape)), layer.Flops));
-            shape = layer.OutputShape;
-        }
-
-        if (parameters.Count == 0) throw new DistTrainException(ExitCode.BadUsage, "model: no layer has parameters, so there is nothing to train; wanted at least one such as 'dense'");
-        return new Model([.. parameters], graph, loss.Compile(shape, classes, targetWidth), summary.ToImmutable(), inputShape, classes is not null);
+        var network = new NetworkBuilder(inputShape);
+        network.Sequence(spec.Layers);
+        if (network.Summary.Count == 0) throw new DistTrainException(ExitCode.BadUsage, "model: got no layers, wanted at least one");
+        if (network.Parameters.Count == 0) throw new DistTrainException(ExitCode.BadUsage, "model: no layer has parameters, so there is nothing to train; wanted at least one such as 'dense'");
+        return new Model([.. network.Parameters], network.Graph, loss.Compile(network.Shape, classes, targetWidth), [.. network.Summary], inputShape, network.Shape, classes is not null);
     }
 
     /// <summary>
@@ -98,12 +85,5 @@ public sealed class Model
             if (from >= to) continue;
             parameter.Initialiser.Fill(seed, parameter, from - tensor.Offset, destination.Slice((int)(from - offset), (int)(to - from)));
         }
-    }
-
-    private static long Count(ImmutableArray<int> shape)
-    {
-        long n = 1;
-        foreach (int d in shape) n = checked(n * d);
-        return n;
     }
 }

@@ -25,37 +25,44 @@ public sealed unsafe class ModelRun : IDisposable
     private readonly NativeBuffer _perRow;
     private readonly StepContext _step;
     private readonly float* _losses;
+    private readonly float* _weights;
     private readonly byte* _correct;
 
     /// <summary>Plans the buffers.</summary>
     /// <param name="model">The model.</param>
     /// <param name="maxRows">The most rows of one pass.</param>
     /// <param name="pool">The threads to use; it outlives the run.</param>
-    public ModelRun(Model model, int maxRows, KernelPool pool)
+    /// <param name="maxLeaves">The most shards of one pass; null for as many as rows, and 16 at least.</param>
+    public ModelRun(Model model, int maxRows, KernelPool pool, int? maxLeaves = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(maxRows);
+        MaxLeaves = maxLeaves ?? Math.Max(maxRows, 16);
         _model = model;
         MaxRows = maxRows;
         _step = new StepContext(model.Layout, pool);
-        _buffers = new RunBuffers(model.Graph, maxRows);
+        _buffers = new RunBuffers(model.Graph, maxRows, MaxLeaves);
         int outputs = model.Graph.Width(model.Graph.Output);
-        // Targets first, so that they are aligned; then losses, labels and hits, one line of slack each.
-        long line = (maxRows + 15L) / 16 * 16;
+        // Targets first, so that they are aligned; then losses, weights, labels and hits, one line of slack each.
+        long line = (((long)maxRows * model.LossFunction.Positions) + 15) / 16 * 16;
         long targets = (((long)maxRows * outputs) + 15) / 16 * 16;
-        _perRow = new NativeBuffer(targets + (3 * line));
+        _perRow = new NativeBuffer(targets + (4 * line));
         Targets = _perRow.Pointer;
         _losses = Targets + targets;
-        Labels = (int*)(_losses + line);
+        _weights = _losses + line;
+        Labels = (int*)(_weights + line);
         _correct = (byte*)(Labels + line);
     }
 
     /// <summary>The most rows of one pass.</summary>
     public int MaxRows { get; }
 
+    /// <summary>The most shards of one pass.</summary>
+    public int MaxLeaves { get; }
+
     /// <summary>(rows, features): the caller gathers examples into it. 64-byte aligned; it keeps them for the step.</summary>
     public float* Input => _buffers.Input;
 
-    /// <summary>(rows): class labels from 0, which the caller fills when <see cref="Model.HasAccuracy"/>.</summary>
+    /// <summary>(rows, positions): class labels from 0, which the caller fills when <see cref="Model.HasAccuracy"/>.</summary>
     public int* Labels { get; }
 
     /// <summary>(rows, outputs): real targets, which the caller fills when the model has no labels.</summary>
@@ -71,9 +78,14 @@ public sealed unsafe class ModelRun : IDisposable
     /// <param name="weights">The flat weight vector, 64-byte aligned.</param>
     /// <param name="rows">0 to <see cref="MaxRows"/>.</param>
     /// <param name="key">What the pass belongs to.</param>
-    public void Forward(float* weights, int rows, in StepKey key)
+    /// <param name="plan">
+    /// The shards of these rows, without which layers that look at them (batch norm, dropout) can't train; not read
+    /// outside training.
+    /// </param>
+    public void Forward(float* weights, int rows, in StepKey key, GradientPlan? plan = null)
     {
-        Enter(weights, rows, plan: null, listener: null);
+        plan?.Check(rows);
+        Enter(weights, rows, key.Training ? plan : null, listener: null);
         _step.Key = key;
         IReadOnlyList<LayerNode> nodes = _model.Graph.Nodes;
         for (int i = 0; i < nodes.Count; i++)
@@ -128,7 +140,13 @@ public sealed unsafe class ModelRun : IDisposable
         IReadOnlyList<LayerNode> nodes = _model.Graph.Nodes;
         for (int i = nodes.Count - 1; i >= 0; i--)
         {
-            if (!nodes[i].Layer.IsView) nodes[i].Layer.Backward(_buffers.Nodes[i], _step);
+            if (nodes[i].Layer.IsView) continue;
+            NodeBuffers node = _buffers.Nodes[i];
+            nodes[i].Layer.Backward(node, _step);
+            for (int j = 0; j < node.InputCount; j++)
+            {
+                if (node.Sum(j) != null) Elementwise.Add(node.Sum(j), node.InputGradient(j), node.Sum(j), (nint)rows * _model.Graph.Width(nodes[i].Inputs[j]), _step.Pool);
+            }
         }
     }
 
@@ -142,6 +160,7 @@ public sealed unsafe class ModelRun : IDisposable
     private void Enter(float* weights, int rows, GradientPlan? plan, IGradientListener? listener)
     {
         CheckRows(rows);
+        if (plan?.LeafCount > MaxLeaves) throw new InvalidOperationException($"The plan has {plan.LeafCount} shards; this run has room for {MaxLeaves}.");
         _step.Weights = weights;
         _step.Rows = rows;
         _step.Plan = plan;
@@ -161,6 +180,7 @@ public sealed unsafe class ModelRun : IDisposable
         Labels = Labels,
         Targets = Targets,
         Losses = _losses,
+        Weights = _weights,
         Correct = _correct,
         Gradient = gradient,
         Pool = _step.Pool,
@@ -179,17 +199,21 @@ public sealed unsafe class ModelRun : IDisposable
         return sums;
     }
 
+    // A row may have several positions (tokens), which count one by one.
     private void Accumulate(int from, int to, ref SegmentStats running)
     {
-        double loss = running.LossSum;
-        long correct = running.Correct;
-        for (int row = from; row < to; row++)
+        Loss loss = _model.LossFunction;
+        double lossSum = running.LossSum, weightSum = running.WeightSum;
+        long correct = running.Correct, predictions = running.Predictions;
+        for (long i = (long)from * loss.Positions; i < (long)to * loss.Positions; i++)
         {
-            loss += _losses[row];
-            if (_model.HasAccuracy) correct += _correct[row];
+            lossSum += _losses[i];
+            weightSum += loss.WritesWeights ? _weights[i] : loss.WeightPerPosition;
+            if (!_model.HasAccuracy || !loss.Counts(Labels[i])) continue;
+            correct += _correct[i];
+            predictions++;
         }
 
-        double weight = running.WeightSum + ((double)(to - from) * _model.LossFunction.WeightPerRow);
-        running = new SegmentStats(loss, weight, correct, running.Examples + (to - from));
+        running = new SegmentStats(lossSum, weightSum, correct, running.Examples + (to - from), predictions);
     }
 }

@@ -29,7 +29,7 @@ public sealed class ModelTests
         Assert.Equal(["1.weight", "1.bias", "3.weight"], model.Layout.Tensors.Select(t => t.Name));
         Assert.Equal([64, 64], model.Layout.Tensors[0].Shape.AsEnumerable());
         Assert.Equal([10, 64], model.Layout.Tensors[2].Shape.AsEnumerable());
-        Assert.All(model.Layout.Tensors, t => Assert.Equal(TensorRole.Parameter, t.Role));
+        Assert.Equal([TensorRole.Parameter, TensorRole.Undecayed, TensorRole.Parameter], model.Layout.Tensors.Select(t => t.Role));
         Assert.Equal([10], model.OutputShape.AsEnumerable());
         Assert.True(model.HasAccuracy);
         Assert.False(Model.Build(new([Layers.Dense(2)]), Losses.SquaredError, [3], null, 2).HasAccuracy);

@@ -8,6 +8,9 @@ public enum TensorRole
     /// <summary>Trained: its gradient is reduced and the optimizer updates it.</summary>
     Parameter,
 
+    /// <summary>Trained, but weight decay may leave it alone: biases, and the scales and shifts of norms.</summary>
+    Undecayed,
+
     /// <summary>State that travels and is saved with the model but has its own update rule (running statistics).</summary>
     Buffer,
 }

@@ -17,6 +17,9 @@ public abstract record LayerSpec
     /// <exception cref="Core.DistTrainException">The layer is unknown (with the nearest spelling), or an option is wrong.</exception>
     public static LayerSpec FromConfig(ConfigNode node) => LayerCatalog.Read(node);
 
-    /// <summary>Makes the layer for an input shape, or says why it can't be.</summary>
-    internal abstract Layer Compile(LayerBuilder builder);
+    /// <summary>Adds the layer, or the layers that it stands for, to the network.</summary>
+    internal virtual void Emit(LayerBuilder builder) => builder.Append(Compile(builder));
+
+    /// <summary>Makes the layer for an input shape, or says why it can't be. Descriptions of several layers have <see cref="Emit"/>.</summary>
+    internal virtual Layer Compile(LayerBuilder builder) => throw new InvalidOperationException($"{Kind} stands for several layers.");
 }

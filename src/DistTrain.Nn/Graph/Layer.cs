@@ -5,7 +5,7 @@ namespace DistTrain.Nn;
 /// <summary>
 /// A layer with its shapes known. It holds no state of a run: values and gradients lie in planned buffers that
 /// <see cref="NodeBuffers"/> names, weights and gradient sums in flat vectors that <see cref="StepContext"/> resolves.
-/// Rows are independent of each other in <see cref="Forward"/>, and everything summed over rows is summed per shard
+/// Shards are independent of each other in <see cref="Forward"/>, and everything summed over rows is summed per shard
 /// and joined along the shard tree (DESIGN, I1).
 /// </summary>
 /// <param name="outputShape">The shape of one example's output.</param>
@@ -31,6 +31,12 @@ internal abstract class Layer(ImmutableArray<int> outputShape)
 
     /// <summary>Whether <see cref="Backward"/> reads the output's values, which the plan then keeps.</summary>
     public virtual bool BackwardReadsOutput => false;
+
+    /// <summary>What <see cref="Forward"/> leaves for <see cref="Backward"/> beside values: <see cref="NodeBuffers.Kept"/>.</summary>
+    public virtual Room Kept => default;
+
+    /// <summary>What a pass works in and leaves nothing in: <see cref="NodeBuffers.Scratch"/>.</summary>
+    public virtual Room Scratch => default;
 
     /// <summary>This layer and <paramref name="next"/>, which alone reads its output, as one; null when they can't be.</summary>
     public virtual Layer? Fuse(Layer next) => null;

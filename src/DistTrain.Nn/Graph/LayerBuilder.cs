@@ -1,32 +1,55 @@
 using System.Collections.Immutable;
 using DistTrain.Core;
+using DistTrain.Core.Layout;
 
 namespace DistTrain.Nn;
 
 /// <summary>What a layer's description sees while the model is built: its input, its neighbour, and where to declare tensors.</summary>
+/// <param name="network">The network so far.</param>
 /// <param name="name">The layer's name: its index, as in PyTorch's Sequential.</param>
 /// <param name="kind">The layer's kind, for messages.</param>
-/// <param name="input">The shape of one example's input.</param>
 /// <param name="next">The description of the layer that reads the output; null for the last one.</param>
-/// <param name="parameters">All parameters of the model so far.</param>
-internal sealed class LayerBuilder(
-    string name, string kind, ImmutableArray<int> input, LayerSpec? next, List<Parameter> parameters)
+internal sealed class LayerBuilder(NetworkBuilder network, string name, string kind, LayerSpec? next)
 {
+    /// <summary>The network so far, for layers that are several.</summary>
+    public NetworkBuilder Network { get; } = network;
+
+    /// <summary>The layer's name.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>The layer's kind.</summary>
+    public string Kind { get; } = kind;
+
     /// <summary>The shape of one example's input.</summary>
-    public ImmutableArray<int> Input { get; } = input;
+    public ImmutableArray<int> Input { get; } = network.Shape;
 
     /// <summary>The description of the layer that reads the output; null for the last one.</summary>
     public LayerSpec? Next { get; } = next;
 
+    /// <summary>Adds a tensor to the layout that weight decay applies to.</summary>
+    public Parameter Declare(string tensor, ImmutableArray<int> shape, Initialiser initialiser, int fanIn, int fanOut) =>
+        Declare(tensor, shape, initialiser, fanIn, fanOut, TensorRole.Parameter);
+
     /// <summary>Adds a tensor to the layout.</summary>
-    public Parameter Declare(string tensor, ImmutableArray<int> shape, Initialiser initialiser, int fanIn, int fanOut)
+    public Parameter Declare(string tensor, ImmutableArray<int> shape, Initialiser initialiser, int fanIn, int fanOut, TensorRole role) =>
+        Network.Declare(index => new Parameter(index, $"{Name}.{tensor}", shape, initialiser, fanIn, fanOut, role));
+
+    /// <summary>The shape of an input that has to be images, [channels, height, width], whose channels now come last in memory.</summary>
+    public (int Channels, int Height, int Width) Images()
     {
-        var parameter = new Parameter(parameters.Count, $"{name}.{tensor}", shape, initialiser, fanIn, fanOut);
-        parameters.Add(parameter);
-        return parameter;
+        if (Input is not [int channels, int height, int width]) throw Refuse("images, [channels, height, width]", "put it before 'flatten', or 'reshape' the input");
+        Network.ChannelsLast();
+        return (channels, height, width);
     }
+
+    /// <summary>The shape of an input that has to be sequences, [time, features].</summary>
+    public (int Time, int Features) Sequences(string hint = "put 'embedding' before it, or 'reshape' the input") =>
+        Input is [int time, int features] ? (time, features) : throw Refuse("sequences, [time, features]", hint);
+
+    /// <summary>Adds the layer that the description stands for.</summary>
+    public void Append(Layer layer) => Network.Append(layer, Name, Kind);
 
     /// <summary>An error that names the layer, what it got and what it wanted.</summary>
     public DistTrainException Refuse(string wanted, string hint) =>
-        new(ExitCode.BadUsage, $"model: layer {name} ({kind}): got an input of shape {Shapes.Text(Input)}, wanted {wanted}; {hint}");
+        new(ExitCode.BadUsage, $"model: layer {Name} ({Kind}): got an input of shape {Shapes.Text(Input)}, wanted {wanted}; {hint}");
 }

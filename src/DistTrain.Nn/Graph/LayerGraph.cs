@@ -10,13 +10,15 @@ internal sealed record LayerNode(Layer Layer, ImmutableArray<int> Inputs, int Ou
 
 /// <summary>
 /// The network as nodes in an order in which every value is computed before it is read. Value 0 is the model's input.
-/// A list of layers is the graph in which every node reads the value of the one before it; each value has one reader.
+/// A list of layers is the graph in which every node reads the value of the one before it; branches read one value more
+/// than once.
 /// </summary>
 internal sealed class LayerGraph
 {
     private readonly List<LayerNode> _nodes = [];
     private readonly List<int> _widths = [];
     private readonly List<bool> _trained = [];
+    private readonly HashSet<int> _shared = [];
 
     public LayerGraph(int inputWidth) => AddValue(inputWidth, trained: false);
 
@@ -33,24 +35,36 @@ internal sealed class LayerGraph
     /// <summary>Whether a parameter lies before this value, so that backward needs its gradient.</summary>
     public bool NeedsGradient(int value) => _trained[value];
 
-    /// <summary>Adds a layer that reads the last value, fused into the node before it where that can be.</summary>
-    public void Append(Layer layer)
+    /// <summary>Says that more than one node may read this value, so that its own node must leave it as it is.</summary>
+    public void Share(int value) => _shared.Add(value);
+
+    /// <summary>Adds a layer that reads one value, fused into the node that gives it where that can be; gives its output.</summary>
+    public int Append(Layer layer, int input)
     {
-        if (_nodes.Count > 0 && _nodes[^1].Layer.Fuse(layer) is { } fused)
+        if (_nodes.Count > 0 && _nodes[^1].Output == input && !_shared.Contains(input))
         {
-            _nodes[^1] = _nodes[^1] with { Layer = fused };
-            return;
+            if (_nodes[^1].Layer.Fuse(layer) is { } fused)
+            {
+                _nodes[^1] = _nodes[^1] with { Layer = fused };
+                return input;
+            }
+
+            if (_nodes[^1].Layer.HandOver(layer) is { } handed)
+            {
+                _nodes[^1] = _nodes[^1] with { Layer = handed.Self };
+                layer = handed.Next;
+            }
         }
 
-        if (_nodes.Count > 0 && _nodes[^1].Layer.HandOver(layer) is { } shared)
-        {
-            _nodes[^1] = _nodes[^1] with { Layer = shared.Self };
-            layer = shared.Next;
-        }
+        return Add(layer, [input]);
+    }
 
-        int input = Output;
-        int output = AddValue(layer.OutputWidth, _trained[input] || !layer.Parameters.IsEmpty);
-        _nodes.Add(new LayerNode(layer, [input], output));
+    /// <summary>Adds a layer that reads several values; gives its output.</summary>
+    public int Add(Layer layer, ImmutableArray<int> inputs)
+    {
+        int output = AddValue(layer.OutputWidth, inputs.Any(i => _trained[i]) || layer.Parameters.Any(p => p.Role != Core.Layout.TensorRole.Buffer));
+        _nodes.Add(new LayerNode(layer, inputs, output));
+        return output;
     }
 
     private int AddValue(int width, bool trained)

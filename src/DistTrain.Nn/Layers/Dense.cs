@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using DistTrain.Core.Config;
+using DistTrain.Core.Layout;
 using DistTrain.Kernels;
 
 namespace DistTrain.Nn;
@@ -39,7 +40,7 @@ public sealed record DenseSpec(int Out, bool Bias = true, Initialiser? Init = nu
         if (builder.Input is not [int inputs]) throw builder.Refuse("one row of values per example, [n]", "put 'flatten' before it");
         Initialiser init = Init ?? (builder.Next is ReluSpec ? Initialisers.HeNormal : Initialisers.GlorotUniform);
         Parameter weight = builder.Declare("weight", [Out, inputs], init, inputs, Out);
-        Parameter? bias = Bias ? builder.Declare("bias", [Out], BiasInit ?? Initialisers.Zeros, inputs, Out) : null;
+        Parameter? bias = Bias ? builder.Declare("bias", [Out], BiasInit ?? Initialisers.Zeros, inputs, Out, TensorRole.Undecayed) : null;
         return new DenseLayer(weight, bias, Activation.Identity);
     }
 }

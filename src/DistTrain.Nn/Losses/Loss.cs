@@ -11,16 +11,19 @@ internal readonly unsafe struct LossRows
     /// <summary>(rows, outputs): the model's output.</summary>
     public float* Output { get; init; }
 
-    /// <summary>(rows): class labels, for classification.</summary>
+    /// <summary>(rows, positions): class labels, for classification.</summary>
     public int* Labels { get; init; }
 
     /// <summary>(rows, outputs): targets, for regression.</summary>
     public float* Targets { get; init; }
 
-    /// <summary>(rows): receives each row's loss, summed over what it counts.</summary>
+    /// <summary>(rows, positions): receives the loss of each position of each row, summed over what it counts.</summary>
     public float* Losses { get; init; }
 
-    /// <summary>(rows): receives 1 where the first of the largest outputs is the label, else 0.</summary>
+    /// <summary>(rows, positions): receives what each position adds to the mean's divisor; see <see cref="Loss.WritesWeights"/>.</summary>
+    public float* Weights { get; init; }
+
+    /// <summary>(rows, positions): receives 1 where the first of the largest outputs is the label, else 0.</summary>
     public byte* Correct { get; init; }
 
     /// <summary>(rows, outputs): receives the gradient of the row losses' sum; null when it isn't wanted.</summary>
@@ -31,11 +34,21 @@ internal readonly unsafe struct LossRows
 }
 
 /// <summary>A loss with its sizes known.</summary>
-/// <param name="weightPerRow">What one example adds to the divisor of the mean.</param>
-internal abstract class Loss(int weightPerRow)
+/// <param name="positions">How many predictions a row has that count one by one: tokens, or 1.</param>
+/// <param name="weightPerPosition">What one of them adds to the divisor of the mean, where that is always the same.</param>
+internal abstract class Loss(int positions, int weightPerPosition)
 {
-    /// <summary>What one example adds to the divisor of the mean.</summary>
-    public int WeightPerRow { get; } = weightPerRow;
+    /// <summary>How many predictions a row has that count one by one.</summary>
+    public int Positions { get; } = positions;
+
+    /// <summary>What one position adds to the divisor of the mean.</summary>
+    public int WeightPerPosition { get; } = weightPerPosition;
+
+    /// <summary>Whether <see cref="Run"/> writes what each position adds to the divisor.</summary>
+    public virtual bool WritesWeights => false;
+
+    /// <summary>Whether a position with this label counts.</summary>
+    public virtual bool Counts(int label) => true;
 
     /// <summary>Computes losses, hits and, where wanted, gradients.</summary>
     public abstract void Run(in LossRows rows);

@@ -29,7 +29,7 @@ public sealed record SoftmaxCrossEntropySpec : LossSpec
 }
 
 /// <summary>Softmax cross-entropy for a number of classes.</summary>
-internal sealed unsafe class SoftmaxCrossEntropyLoss(int classes) : Loss(weightPerRow: 1)
+internal sealed unsafe class SoftmaxCrossEntropyLoss(int classes) : Loss(positions: 1, weightPerPosition: 1)
 {
     /// <inheritdoc/>
     public override void Run(in LossRows rows) =>

@@ -23,18 +23,18 @@ public sealed record SquaredErrorSpec : LossSpec
 }
 
 /// <summary>Squared error over a number of outputs.</summary>
-internal sealed unsafe class SquaredErrorLoss(int width, bool fromLabels) : Loss(weightPerRow: width)
+internal sealed unsafe class SquaredErrorLoss(int width, bool fromLabels) : Loss(positions: 1, weightPerPosition: width)
 {
     /// <inheritdoc/>
     public override void Run(in LossRows rows)
     {
         if (fromLabels) ReadLabels(rows);
-        SquaredError.Run(rows.Output, rows.Targets, rows.Rows, WeightPerRow, rows.Losses, rows.Gradient, rows.Pool);
+        SquaredError.Run(rows.Output, rows.Targets, rows.Rows, WeightPerPosition, rows.Losses, rows.Gradient, rows.Pool);
     }
 
     private void ReadLabels(in LossRows rows)
     {
-        int outputs = WeightPerRow;
+        int outputs = WeightPerPosition;
         Elementwise.Fill(rows.Targets, (nint)rows.Rows * outputs, 0);
         for (int row = 0; row < rows.Rows; row++)
         {
@@ -48,7 +48,7 @@ internal sealed unsafe class SquaredErrorLoss(int width, bool fromLabels) : Loss
     // The same rule as SoftmaxCrossEntropy: the first of the largest, and none where a NaN is.
     private bool IsFirstMax(float* x, int label)
     {
-        for (int i = 0; i < WeightPerRow; i++)
+        for (int i = 0; i < WeightPerPosition; i++)
         {
             bool below = i < label ? x[i] < x[label] : x[i] <= x[label];
             if (!below) return false;

@@ -21,6 +21,7 @@ public sealed class GradientPlan
         ArgumentOutOfRangeException.ThrowIfNegative(maxLeaves);
         LeafRows = new int[maxLeaves + 1];
         NodeLeaves = new int[maxLeaves + 1];
+        LeafPositions = new int[maxLeaves];
         Gradients = new nint[maxLeaves];
         _ranges = new KRange[maxLeaves];
         _leafStarts = [.. Enumerable.Range(0, maxLeaves + 1)];
@@ -31,6 +32,12 @@ public sealed class GradientPlan
 
     /// <summary>Leaf i has the rows [LeafRows[i], LeafRows[i+1]): LeafCount + 1 row starts, the first 0.</summary>
     public int[] LeafRows { get; }
+
+    /// <summary>
+    /// Where in the mini-batch leaf i's first row stands; the others follow. What random numbers depend on, so that they
+    /// are the same whoever computes the shard.
+    /// </summary>
+    public int[] LeafPositions { get; }
 
     /// <summary>How many nodes are in use.</summary>
     public int NodeCount { get; set; }
@@ -51,6 +58,12 @@ public sealed class GradientPlan
     /// <summary>Which of <see cref="RangesOf"/> each leaf of the node has: one each.</summary>
     internal ReadOnlySpan<int> LeafStartsOf(int node) =>
         _leafStarts.AsSpan(0, NodeLeaves[node + 1] - NodeLeaves[node] + 1);
+
+    /// <summary>The row ranges of all leaves; after <see cref="Check"/>.</summary>
+    internal ReadOnlySpan<KRange> Ranges => _ranges.AsSpan(0, LeafCount);
+
+    /// <summary>Which of <see cref="Ranges"/> each leaf has: one each.</summary>
+    internal ReadOnlySpan<int> LeafStarts => _leafStarts.AsSpan(0, LeafCount + 1);
 
     /// <summary>Refuses a plan that does not cover <paramref name="rows"/> rows and all leaves, each once.</summary>
     /// <exception cref="InvalidOperationException">What is wrong with the plan.</exception>

@@ -18,7 +18,7 @@ internal sealed unsafe class StepContext(ParameterLayout layout, KernelPool pool
     /// <summary>Seed, step, and whether this is training.</summary>
     public StepKey Key { get; set; }
 
-    /// <summary>Shards and nodes of this backward pass; null in forward.</summary>
+    /// <summary>Shards and nodes of these rows; null in a forward pass outside training.</summary>
     public GradientPlan? Plan { get; set; }
 
     /// <summary>Who hears of finished gradients; null in forward.</summary>

@@ -17,6 +17,7 @@ internal sealed class ShardRows
         for (int leaf = 0; leaf < shards.Count; leaf++)
         {
             (long start, long end) = ShardSlice.Of(batchSize, tree.Shards, shards[leaf]);
+            Plan.LeafPositions[leaf] = (int)start;
             Plan.LeafRows[leaf + 1] = Plan.LeafRows[leaf] + (int)(end - start);
         }
 

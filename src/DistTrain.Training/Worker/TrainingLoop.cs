@@ -40,7 +40,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
         _pool = setup.Threads > 1 ? new KernelPool(setup.Threads) : KernelPool.Single;
         int rows = (int)Math.Max(Math.Min(setup.BatchSize, setup.Train.Count), Math.Min(EvaluationRows, setup.Test?.Count ?? 0));
         _examples = new long[rows];
-        _run = new ModelRun(setup.Model, rows, _pool);
+        _run = new ModelRun(setup.Model, rows, _pool, setup.Shards);
     }
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
@@ -50,7 +50,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     public void Step(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets)
     {
         Gather(round.Step, rows);
-        _run.Forward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true));
+        _run.Forward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan);
         _run.Loss(rows.Rows, rows.Plan, round.Stats);
         buckets.Begin(round);
         _run.Backward(weights, rows.Rows, rows.Plan, buckets);

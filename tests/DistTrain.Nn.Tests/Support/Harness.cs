@@ -35,6 +35,7 @@ internal sealed unsafe class Harness : IDisposable
         var plan = new GradientPlan(leafRows.Length - 1) { LeafCount = leafRows.Length - 1, NodeCount = nodeLeaves.Length - 1 };
         leafRows.CopyTo(plan.LeafRows, 0);
         nodeLeaves.CopyTo(plan.NodeLeaves, 0);
+        for (int leaf = 0; leaf < plan.LeafCount; leaf++) plan.LeafPositions[leaf] = leafRows[leaf];
         for (int j = 0; j < plan.NodeCount; j++)
         {
             var buffer = new NativeBuffer(Model.Layout.Length);
@@ -59,7 +60,7 @@ internal sealed unsafe class Harness : IDisposable
     {
         var stats = new SegmentStats[plan.NodeCount];
         Announced.Clear();
-        Run.Forward(Weights.Pointer, rows, new StepKey(1, 1, Training: true));
+        Run.Forward(Weights.Pointer, rows, new StepKey(1, 1, Training: true), plan);
         Run.Loss(rows, plan, stats);
         Run.Backward(Weights.Pointer, rows, plan, Announced);
         return stats;

@@ -134,7 +134,7 @@ public class CoordinatorTests
         _rig.Say(servers[0], _rig.Applied(servers[0], 1));
         Assert.Equal((2L, 2), (workers[0].Last<Evaluate>().Version, workers[0].Last<Evaluate>().Shards.Length));
         Assert.Equal(2, workers[0].Last<Clock>().GrantedUntil);
-        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 2, new SegmentStats(1, 20, 19, 20)));
+        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 2, new SegmentStats(1, 20, 19, 20, 20)));
         Assert.Equal(4, workers[0].Last<Clock>().GrantedUntil);
         Assert.Contains("evaluated 2", _rig.Events);
     }
@@ -146,7 +146,7 @@ public class CoordinatorTests
         for (long step = 0; step < 4; step++)
         {
             _rig.Say(servers[0], _rig.Applied(servers[0], step));
-            if (step % 2 == 1) _rig.Say(servers[0], new EvaluationReduced(_rig.Term, step + 1, new SegmentStats(1, 20, 19, 20)));
+            if (step % 2 == 1) _rig.Say(servers[0], new EvaluationReduced(_rig.Term, step + 1, new SegmentStats(1, 20, 19, 20, 20)));
         }
 
         Assert.Equal([4L], servers[0].Last<Clock>().Checkpoints.AsEnumerable());
@@ -162,7 +162,7 @@ public class CoordinatorTests
     public void Loss_ThatIsNotFinite_EndsTheJobAsDiverged()
     {
         (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
-        _rig.Say(servers[0], _rig.Applied(servers[0], 0) with { Stats = new SegmentStats(double.NaN, 4, 0, 4) });
+        _rig.Say(servers[0], _rig.Applied(servers[0], 0) with { Stats = new SegmentStats(double.NaN, 4, 0, 4, 4) });
         Assert.Equal(ExitCode.Diverged, workers[0].Last<Stop>().Exit);
         Assert.Contains("step 0", workers[0].Last<Stop>().Reason);
     }
@@ -186,13 +186,13 @@ public class CoordinatorTests
         (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
         _rig.Say(servers[0], _rig.Applied(servers[0], 0));
         _rig.Say(servers[0], _rig.Applied(servers[0], 1));
-        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 2, new SegmentStats(1, 20, 19, 20)));
+        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 2, new SegmentStats(1, 20, 19, 20, 20)));
         _rig.Tell(new StopRequested());
         _rig.Say(servers[0], _rig.Applied(servers[0], 2));
         _rig.Say(servers[0], _rig.Applied(servers[0], 3));
         _rig.Tell(new CheckpointWritten(4, "runs/x"));
         Assert.DoesNotContain(workers[0].Sent, m => m is Stop);
-        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 4, new SegmentStats(1, 20, 19, 20)));
+        _rig.Say(servers[0], new EvaluationReduced(_rig.Term, 4, new SegmentStats(1, 20, 19, 20, 20)));
         Assert.Equal(ExitCode.Done, workers[0].Last<Stop>().Exit);
     }
 
@@ -200,7 +200,7 @@ public class CoordinatorTests
     public void Report_FromAnotherThanThePartitionsOwner_DoesNotCount()
     {
         (_, List<Rig.Link> workers) = _rig.Start();
-        _rig.Say(workers[0], new StepApplied(_rig.Term, 0, 0, new SegmentStats(1, 4, 3, 4)));
+        _rig.Say(workers[0], new StepApplied(_rig.Term, 0, 0, new SegmentStats(1, 4, 3, 4, 4)));
         Assert.Empty(_rig.Events.OfType<long>());
     }
 

@@ -82,7 +82,7 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     }
 
     public StepApplied Applied(Link server, long step) =>
-        new(Term, server.Last<OwnPartition>().Partition, step, new SegmentStats(2, 4, 3, 4));
+        new(Term, server.Last<OwnPartition>().Partition, step, new SegmentStats(2, 4, 3, 4, 4));
 
     void ICoordinatorEvents.Waiting(string message) => Events.Add(message);
 

@@ -29,7 +29,7 @@ public sealed class SegmentTableTests : IDisposable
         return buffer;
     }
 
-    private static SegmentStats Stats(ShardRange node) => new(node.Length * 0.5, node.Length, node.Lo, node.Length);
+    private static SegmentStats Stats(ShardRange node) => new(node.Length * 0.5, node.Length, node.Lo, node.Length, node.Length);
 
     [Theory]
     [InlineData(1)]

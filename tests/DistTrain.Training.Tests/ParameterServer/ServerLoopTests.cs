@@ -35,7 +35,7 @@ public sealed class ServerLoopTests : IDisposable
     }
 
     private static SegmentHeader Header(int bucket, int lo, int hi, long step = 0, long term = Term) =>
-        new(SegmentKind.Gradient, term, 1, step, bucket, new ShardRange(lo, hi), new SegmentStats(1, 2 * (hi - lo), 0, 2 * (hi - lo)));
+        new(SegmentKind.Gradient, term, 1, step, bucket, new ShardRange(lo, hi), new SegmentStats(1, 2 * (hi - lo), 0, 2 * (hi - lo), 2 * (hi - lo)));
 
     private void Push(SegmentHeader header, float value)
     {
@@ -155,8 +155,8 @@ public sealed class ServerLoopTests : IDisposable
     [Fact]
     public void Evaluation_OfAllShards_IsReportedOnce()
     {
-        SegmentHeader left = new(SegmentKind.Evaluation, Term, 1, 0, -1, new ShardRange(0, 1), new SegmentStats(1.5, 3, 2, 3));
-        SegmentHeader right = left with { Shards = new ShardRange(1, 2), Stats = new SegmentStats(0.5, 2, 1, 2) };
+        SegmentHeader left = new(SegmentKind.Evaluation, Term, 1, 0, -1, new ShardRange(0, 1), new SegmentStats(1.5, 3, 2, 3, 3));
+        SegmentHeader right = left with { Shards = new ShardRange(1, 2), Stats = new SegmentStats(0.5, 2, 1, 2, 2) };
         // A version that this server does not stand at would block the evaluations to come.
         _loop.Receive(left with { Step = 9 }, null);
         _loop.Receive(left, null);
@@ -164,7 +164,7 @@ public sealed class ServerLoopTests : IDisposable
         Assert.Empty(_reports);
         _loop.Receive(right, null);
         _loop.Receive(right, null);
-        Assert.Equal(new EvaluationReduced(Term, 0, new SegmentStats(2, 5, 3, 5)), Assert.Single(_reports));
+        Assert.Equal(new EvaluationReduced(Term, 0, new SegmentStats(2, 5, 3, 5, 5)), Assert.Single(_reports));
     }
 
     private sealed class Recorder : ICheckpointPort

@@ -27,7 +27,7 @@ public sealed class GradientBucketsTests : IDisposable
     {
         Assert.True(Plan.Buckets.Length >= 4);
         _round.Begin(Step, new ShardRows(new ShardTree(8), [0, 1, 2, 4], 64));
-        for (int node = 0; node < Nodes.Length; node++) _round.Stats[node] = new SegmentStats(node, 8, node, 8);
+        for (int node = 0; node < Nodes.Length; node++) _round.Stats[node] = new SegmentStats(node, 8, node, 8, 8);
         _buckets = new GradientBuckets(Plan, [.. _servers.Cast<IServerConnection>()], Term, Incarnation);
         _buckets.Begin(_round);
     }

@@ -18,7 +18,7 @@ public abstract class ChannelContract
     protected abstract ServerAddress Address { get; }
 
     protected static SegmentHeader Segment(long step, int bucket = 0, ulong incarnation = 1, SegmentKind kind = SegmentKind.Gradient) => new(
-        kind, Term, incarnation, step, bucket, new ShardRange((int)step % 3, ((int)step % 3) + 2), new SegmentStats(0.1 * step, 1e300, step + 1, 1L << 40));
+        kind, Term, incarnation, step, bucket, new ShardRange((int)step % 3, ((int)step % 3) + 2), new SegmentStats(0.1 * step, 1e300, step + 1, 1L << 40, 1L << 40));
 
     private protected Task<IServerConnection> ConnectAsync(FakeSink sink, ulong incarnation = 1) =>
         Subject.ConnectAsync(Address, Term, incarnation, sink, CancellationToken.None).WaitAsync(Patience.Long);

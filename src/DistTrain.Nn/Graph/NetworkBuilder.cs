@@ -1,0 +1,89 @@
+using System.Collections.Immutable;
+using System.Globalization;
+
+namespace DistTrain.Nn;
+
+/// <summary>
+/// The network while it is built: the graph so far, the value that the next layer reads, and that value's shape. Images
+/// have the shape [channels, height, width]; the data brings them plane by plane, layers keep their channels last.
+/// </summary>
+internal sealed class NetworkBuilder(ImmutableArray<int> input)
+{
+    private readonly List<Parameter> _parameters = [];
+    private readonly List<LayerSummary> _summary = [];
+    private bool _planes = input is [> 1, _, _];
+
+    public LayerGraph Graph { get; } = new(Shapes.Width(input));
+
+    public IReadOnlyList<Parameter> Parameters => _parameters;
+
+    public IReadOnlyList<LayerSummary> Summary => _summary;
+
+    /// <summary>The value that the next layer reads.</summary>
+    public int Value { get; private set; }
+
+    /// <summary>Its shape, for one example.</summary>
+    public ImmutableArray<int> Shape { get; private set; } = input;
+
+    /// <summary>Adds layers one after the other, each named by its index behind <paramref name="prefix"/>.</summary>
+    public void Sequence(ImmutableArray<LayerSpec> layers, string prefix = "")
+    {
+        for (int i = 0; i < layers.Length; i++)
+        {
+            string name = prefix + i.ToString(CultureInfo.InvariantCulture);
+            layers[i].Emit(new LayerBuilder(this, name, layers[i].Kind, i + 1 < layers.Length ? layers[i + 1] : null));
+        }
+    }
+
+    /// <summary>Adds branches that all read the present value; gives each one's value and shape. The present value stays.</summary>
+    public ImmutableArray<(int Value, ImmutableArray<int> Shape)> Branches(ImmutableArray<ImmutableArray<LayerSpec>> branches, string prefix)
+    {
+        (int value, ImmutableArray<int> shape, bool planes) = (Value, Shape, _planes);
+        Graph.Share(value);
+        var results = ImmutableArray.CreateBuilder<(int, ImmutableArray<int>)>(branches.Length);
+        for (int b = 0; b < branches.Length; b++)
+        {
+            (Value, Shape, _planes) = (value, shape, planes);
+            Sequence(branches[b], branches.Length == 1 ? prefix : $"{prefix}{b.ToString(CultureInfo.InvariantCulture)}.");
+            Graph.Share(Value);
+            results.Add((Value, Shape));
+        }
+
+        (Value, Shape, _planes) = (value, shape, planes);
+        return results.ToImmutable();
+    }
+
+    /// <summary>Adds a layer that reads the present value.</summary>
+    public void Append(Layer layer, string name, string kind)
+    {
+        Summarise(layer, name, kind);
+        Value = Graph.Append(layer, Value);
+        Shape = layer.OutputShape;
+    }
+
+    /// <summary>Adds a layer that reads several values.</summary>
+    public void Join(Layer layer, ImmutableArray<int> inputs, string name, string kind)
+    {
+        Summarise(layer, name, kind);
+        Value = Graph.Add(layer, inputs);
+        Shape = layer.OutputShape;
+    }
+
+    /// <summary>Makes sure that an image's channels are last in memory.</summary>
+    public void ChannelsLast()
+    {
+        if (!_planes) return;
+        _planes = false;
+        Value = Graph.Append(new ChannelsLastLayer(Shape), Value);
+    }
+
+    public Parameter Declare(Func<int, Parameter> make)
+    {
+        Parameter parameter = make(_parameters.Count);
+        _parameters.Add(parameter);
+        return parameter;
+    }
+
+    private void Summarise(Layer layer, string name, string kind) => _summary.Add(
+        new LayerSummary(name, kind, Shape, layer.OutputShape, layer.Parameters.Where(p => p.Role != Core.Layout.TensorRole.Buffer).Sum(p => (long)Shapes.Width(p.Shape)), layer.Flops));
+}
