@@ -38,6 +38,9 @@ internal static unsafe class Guard
         if (a < (byte*)b + bytesB && b < (byte*)a + bytesA && bytesA > 0 && bytesB > 0) ThrowOverlap();
     }
 
+    /// <summary>Floats from the first to the last of <paramref name="rows"/> rows that lie a stride apart.</summary>
+    public static nint Extent(nint rows, nint stride, nint columns) => rows <= 0 ? 0 : ((rows - 1) * stride) + columns;
+
     [DoesNotReturn]
     public static void ThrowLabel(nint row, int label, int classes) =>
         throw new ArgumentOutOfRangeException(nameof(label), label, $"Row {row} has label {label}; there are {classes} classes, counted from 0.");

@@ -83,6 +83,28 @@ public unsafe class SegmentedGemmTests
         TestData.AssertSameBits(Part(0, leaves), left, "two workers");
     }
 
+    // A product too small for any float leaves the sign of its zero behind, as a chain that begins at +0 does.
+    [Fact]
+    public void WeightGradient_ProductsThatUnderflow_HasTheReferencesZeros()
+    {
+        const int Outputs = 13, Inputs = 37;
+        var (ranges, starts, rows) = TestData.Leaves("2 1 3 1");
+        using var y = Memory(rows, Outputs, Outputs, 1);
+        using var x = Memory(rows, Inputs, Inputs, 2);
+        using var w = new BoundedMemory(Outputs * Inputs);
+        for (int i = 0; i < y.Span.Length; i++) y.Span[i] = i % Outputs % 3 == 0 ? -1e-30f : 1e-30f;
+        for (int i = 0; i < x.Span.Length; i++) x.Span[i] = i % Inputs % 5 == 0 ? -1e-30f : 1e-30f;
+        float[] expected = new float[Outputs * Inputs];
+        fixed (float* e = expected) ReferenceGemm.WeightGradient(y.Pointer, Outputs, x.Pointer, Inputs, Outputs, Inputs, ranges, starts, e, Inputs);
+        Assert.Contains(expected, v => BitConverter.SingleToInt32Bits(v) == int.MinValue);
+        foreach (SimdLevel level in TestData.Levels)
+        {
+            using var forced = SimdPath.Force(level);
+            SegmentedGemm.WeightGradient(y.Pointer, Outputs, x.Pointer, Inputs, Outputs, Inputs, ranges, starts, w.Pointer, Inputs);
+            TestData.AssertSameBits(expected, w.Span, $"underflow at {level}");
+        }
+    }
+
     [Fact]
     public void WeightGradient_BadLeaves_Throws()
     {

@@ -138,8 +138,8 @@ public static unsafe class Attention
         Guard.Length(shape.Heads, nameof(shape.Heads));
         Guard.Length(shape.Queries, nameof(shape.Queries));
         Guard.Length(shape.Keys, nameof(shape.Keys));
-        ArgumentOutOfRangeException.ThrowIfLessThan(shape.Width, 1, nameof(shape));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(shape.Width, MaxWidth, nameof(shape));
+        if (shape.Width is < 1 or > MaxWidth) ThrowRange("Width", shape.Width, 1, MaxWidth);
+        if (shape.Offset is < int.MinValue or > int.MaxValue) ThrowRange("Offset", shape.Offset, int.MinValue, int.MaxValue);
         if (!(shape.Scale > 0) || !float.IsFinite(shape.Scale)) ThrowScale(shape.Scale);
         if (shape.Lengths == null) return;
         for (nint b = 0; b < shape.Batch; b++)
@@ -168,6 +168,9 @@ public static unsafe class Attention
 
     private static void Apart(in AttentionShape shape, HeadsView a, nint timesA, HeadsView b, nint timesB) =>
         Guard.Apart(a.Pointer, a.Extent(in shape, timesA), b.Pointer, b.Extent(in shape, timesB));
+
+    private static void ThrowRange(string what, nint got, nint least, nint most) =>
+        throw new ArgumentOutOfRangeException(nameof(got), got, $"{what} is {got}; it must lie from {least} to {most}.");
 
     private static void ThrowScale(float scale) =>
         throw new ArgumentOutOfRangeException(nameof(scale), scale, "The scale of the inner products must be finite and above zero.");

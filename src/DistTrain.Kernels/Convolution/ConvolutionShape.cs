@@ -13,6 +13,9 @@ namespace DistTrain.Kernels;
 /// <param name="KernelWidth">Columns of the kernel.</param>
 public readonly record struct ConvolutionShape(int Height, int Width, int Channels, int Outputs, int KernelHeight, int KernelWidth)
 {
+    // Beyond this, places in an image would not fit into the numbers that count them.
+    private const int MaxSide = 1 << 24;
+
     /// <summary>Rows from one output to the next.</summary>
     public int StrideY { get; init; } = 1;
 
@@ -102,8 +105,8 @@ public readonly record struct ConvolutionShape(int Height, int Width, int Channe
         Guard.Length(PadRight, nameof(PadRight));
         if (Channels % Groups != 0 || Outputs % Groups != 0)
             Guard.ThrowSegments($"{Groups} groups don't divide {Channels} channels and {Outputs} outputs.", nameof(Groups));
-        Fits(KernelHeight, DilationY, Height + PadTop + PadBottom, nameof(KernelHeight));
-        Fits(KernelWidth, DilationX, Width + PadLeft + PadRight, nameof(KernelWidth));
+        Fits(KernelHeight, DilationY, (long)Height + PadTop + PadBottom, nameof(KernelHeight));
+        Fits(KernelWidth, DilationX, (long)Width + PadLeft + PadRight, nameof(KernelWidth));
     }
 
     /// <summary>A 1x1 kernel with nothing around it sees pixels, not images: an image is one row.</summary>
@@ -115,9 +118,10 @@ public readonly record struct ConvolutionShape(int Height, int Width, int Channe
 
     private static void Positive(int size, string name) => ArgumentOutOfRangeException.ThrowIfLessThan(size, 1, name);
 
-    private static void Fits(int kernel, int dilation, int size, string name)
+    private static void Fits(int kernel, int dilation, long size, string name)
     {
         long reach = ((long)dilation * (kernel - 1)) + 1;
         if (reach > size) throw new ArgumentOutOfRangeException(name, kernel, $"The kernel reaches over {reach} of {size} padded pixels.");
+        if (size > MaxSide) throw new ArgumentOutOfRangeException(name, size, $"The padded image has {size} pixels in a line; there may be {MaxSide}.");
     }
 }

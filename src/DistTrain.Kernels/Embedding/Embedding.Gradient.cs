@@ -41,7 +41,7 @@ public static unsafe partial class Embedding
         Guard.NotNull(ids, reach, nameof(ids));
         Guard.NotNull(dY, reach * width, nameof(dY));
         Guard.NotNull(dTable, vocabulary * width, nameof(dTable));
-        Guard.Apart(dTable, vocabulary * width, dY, reach * strideDY);
+        Guard.Apart(dTable, vocabulary * width, dY, Guard.Extent(reach, strideDY, width));
         nint tokens = 0;
         foreach (KRange range in ranges) tokens += range.Count;
         // Two arrays of (id, leaf, token), and where each id's run begins.

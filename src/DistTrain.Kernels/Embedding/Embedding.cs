@@ -27,7 +27,7 @@ public static unsafe partial class Embedding
         Guard.Stride(strideY, width, nameof(strideY));
         Guard.NotNull(table, tokens * width, nameof(table));
         Guard.NotNull(y, tokens * width, nameof(y));
-        Guard.Apart(y, tokens * strideY, table, vocabulary * width);
+        Guard.Apart(y, Guard.Extent(tokens, strideY, width), table, vocabulary * width);
         RangeRunner.Run(
             new GatherKernel { Table = table, Width = width, Ids = ids, Y = y, StrideY = strideY },
             tokens,

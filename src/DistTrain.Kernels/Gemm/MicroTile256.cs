@@ -9,7 +9,6 @@ namespace DistTrain.Kernels;
 /// over k ascending. It is <see cref="MicroTile"/> on bare vectors: 12 accumulators, both halves of a row of B and one
 /// element of A fill the 16 registers. Rows c are the left halves, rows d the right ones.
 /// </summary>
-/// <remarks>Leaves begin as in <see cref="MicroTile512"/>.</remarks>
 internal static unsafe class MicroTile256
 {
     /// <summary>Computes one tile; the row count is TRows, the columns those of TColumns, or fewer with a partial one.</summary>
@@ -139,41 +138,18 @@ internal static unsafe class MicroTile256
             pending++;
             stack += TileArguments.TileSize;
             k = depths[leaf + 1];
-            if (k == 0)
-            {
-                c0 = Vector256<float>.Zero;
-                d0 = Vector256<float>.Zero;
-                c1 = Vector256<float>.Zero;
-                d1 = Vector256<float>.Zero;
-                c2 = Vector256<float>.Zero;
-                d2 = Vector256<float>.Zero;
-                c3 = Vector256<float>.Zero;
-                d3 = Vector256<float>.Zero;
-                c4 = Vector256<float>.Zero;
-                d4 = Vector256<float>.Zero;
-                c5 = Vector256<float>.Zero;
-                d5 = Vector256<float>.Zero;
-                continue;
-            }
-            Load<TColumns, TWalk>(b, columns, out Vector256<float> z0, out Vector256<float> z1);
-            Begin<TColumns>(a, z0, z1, out c0, out d0);
-            if (TRows.Count > 1) Begin<TColumns>(a + r1, z0, z1, out c1, out d1);
-            if (TRows.Count > 2) Begin<TColumns>(a + r2, z0, z1, out c2, out d2);
-            if (TRows.Count > 3) Begin<TColumns>(a + r3, z0, z1, out c3, out d3);
-            if (TRows.Count > 4) Begin<TColumns>(a + r4, z0, z1, out c4, out d4);
-            if (TRows.Count > 5) Begin<TColumns>(a + r4 + r1, z0, z1, out c5, out d5);
-            a += step;
-            b += stepB;
-            k--;
-        }
-        if (leaves > 1)
-        {
-            Settle<TColumns>(ref c0, ref d0);
-            if (TRows.Count > 1) Settle<TColumns>(ref c1, ref d1);
-            if (TRows.Count > 2) Settle<TColumns>(ref c2, ref d2);
-            if (TRows.Count > 3) Settle<TColumns>(ref c3, ref d3);
-            if (TRows.Count > 4) Settle<TColumns>(ref c4, ref d4);
-            if (TRows.Count > 5) Settle<TColumns>(ref c5, ref d5);
+            c0 = Vector256<float>.Zero;
+            d0 = Vector256<float>.Zero;
+            c1 = Vector256<float>.Zero;
+            d1 = Vector256<float>.Zero;
+            c2 = Vector256<float>.Zero;
+            d2 = Vector256<float>.Zero;
+            c3 = Vector256<float>.Zero;
+            d3 = Vector256<float>.Zero;
+            c4 = Vector256<float>.Zero;
+            d4 = Vector256<float>.Zero;
+            c5 = Vector256<float>.Zero;
+            d5 = Vector256<float>.Zero;
         }
         float* to = t.To;
         nint toStride = t.ToStride;
@@ -236,15 +212,6 @@ internal static unsafe class MicroTile256
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Begin<TColumns>(float* a, Vector256<float> b0, Vector256<float> b1, out Vector256<float> c, out Vector256<float> d)
-        where TColumns : struct, ITileColumns
-    {
-        Vector256<float> x = Vector256.Create(*a);
-        c = x * b0;
-        d = x * b1;
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Load<TColumns, TWalk>(float* source, int columns, out Vector256<float> c, out Vector256<float> d)
         where TColumns : struct, ITileColumns
         where TWalk : struct, IWalk
@@ -283,14 +250,6 @@ internal static unsafe class MicroTile256
     {
         c.Store(stack + row);
         d.Store(stack + row + 8);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Settle<TColumns>(ref Vector256<float> c, ref Vector256<float> d)
-        where TColumns : struct, ITileColumns
-    {
-        c += Vector256<float>.Zero;
-        d += Vector256<float>.Zero;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -10,10 +10,6 @@ namespace DistTrain.Kernels;
 /// the JIT keeps all of them in registers only while the code has few temporaries. Rows c are the first block's, rows
 /// d the second's.
 /// </summary>
-/// <remarks>
-/// A leaf after the first begins with plain products where its chains should start from +0: that leaves -0 where all
-/// products of a leaf are -0, which no later sum shows, and which the +0 added to the result takes away.
-/// </remarks>
 internal static unsafe class MicroTile512
 {
     /// <summary>Computes one tile; the row count is TRows, the columns those of TColumns, or fewer with a partial one.</summary>
@@ -152,65 +148,30 @@ internal static unsafe class MicroTile512
             pending++;
             stack += TileArguments.TileSize;
             k = depths[leaf + 1];
-            if (k == 0)
-            {
-                c0 = Vector512<float>.Zero;
-                d0 = Vector512<float>.Zero;
-                c1 = Vector512<float>.Zero;
-                d1 = Vector512<float>.Zero;
-                c2 = Vector512<float>.Zero;
-                d2 = Vector512<float>.Zero;
-                c3 = Vector512<float>.Zero;
-                d3 = Vector512<float>.Zero;
-                c4 = Vector512<float>.Zero;
-                d4 = Vector512<float>.Zero;
-                c5 = Vector512<float>.Zero;
-                d5 = Vector512<float>.Zero;
-                c6 = Vector512<float>.Zero;
-                d6 = Vector512<float>.Zero;
-                c7 = Vector512<float>.Zero;
-                d7 = Vector512<float>.Zero;
-                c8 = Vector512<float>.Zero;
-                d8 = Vector512<float>.Zero;
-                c9 = Vector512<float>.Zero;
-                d9 = Vector512<float>.Zero;
-                c10 = Vector512<float>.Zero;
-                d10 = Vector512<float>.Zero;
-                c11 = Vector512<float>.Zero;
-                d11 = Vector512<float>.Zero;
-                continue;
-            }
-            Load<TColumns, TWalk>(b, columns, out Vector512<float> z0, out Vector512<float> z1);
-            Begin<TColumns>(a, z0, z1, out c0, out d0);
-            if (TRows.Count > 1) Begin<TColumns>(a + r1, z0, z1, out c1, out d1);
-            if (TRows.Count > 2) Begin<TColumns>(a + r2, z0, z1, out c2, out d2);
-            if (TRows.Count > 3) Begin<TColumns>(a + r3, z0, z1, out c3, out d3);
-            if (TRows.Count > 4) Begin<TColumns>(a + r4, z0, z1, out c4, out d4);
-            if (TRows.Count > 5) Begin<TColumns>(a + r4 + r1, z0, z1, out c5, out d5);
-            if (TRows.Count > 6) Begin<TColumns>(a + r4 + r2, z0, z1, out c6, out d6);
-            if (TRows.Count > 7) Begin<TColumns>(a + r4 + r3, z0, z1, out c7, out d7);
-            if (TRows.Count > 8) Begin<TColumns>(a + r8, z0, z1, out c8, out d8);
-            if (TRows.Count > 9) Begin<TColumns>(a + r8 + r1, z0, z1, out c9, out d9);
-            if (TRows.Count > 10) Begin<TColumns>(a + r8 + r2, z0, z1, out c10, out d10);
-            if (TRows.Count > 11) Begin<TColumns>(a + r8 + r3, z0, z1, out c11, out d11);
-            a += step;
-            b += stepB;
-            k--;
-        }
-        if (leaves > 1)
-        {
-            Settle<TColumns>(ref c0, ref d0);
-            if (TRows.Count > 1) Settle<TColumns>(ref c1, ref d1);
-            if (TRows.Count > 2) Settle<TColumns>(ref c2, ref d2);
-            if (TRows.Count > 3) Settle<TColumns>(ref c3, ref d3);
-            if (TRows.Count > 4) Settle<TColumns>(ref c4, ref d4);
-            if (TRows.Count > 5) Settle<TColumns>(ref c5, ref d5);
-            if (TRows.Count > 6) Settle<TColumns>(ref c6, ref d6);
-            if (TRows.Count > 7) Settle<TColumns>(ref c7, ref d7);
-            if (TRows.Count > 8) Settle<TColumns>(ref c8, ref d8);
-            if (TRows.Count > 9) Settle<TColumns>(ref c9, ref d9);
-            if (TRows.Count > 10) Settle<TColumns>(ref c10, ref d10);
-            if (TRows.Count > 11) Settle<TColumns>(ref c11, ref d11);
+            c0 = Vector512<float>.Zero;
+            d0 = Vector512<float>.Zero;
+            c1 = Vector512<float>.Zero;
+            d1 = Vector512<float>.Zero;
+            c2 = Vector512<float>.Zero;
+            d2 = Vector512<float>.Zero;
+            c3 = Vector512<float>.Zero;
+            d3 = Vector512<float>.Zero;
+            c4 = Vector512<float>.Zero;
+            d4 = Vector512<float>.Zero;
+            c5 = Vector512<float>.Zero;
+            d5 = Vector512<float>.Zero;
+            c6 = Vector512<float>.Zero;
+            d6 = Vector512<float>.Zero;
+            c7 = Vector512<float>.Zero;
+            d7 = Vector512<float>.Zero;
+            c8 = Vector512<float>.Zero;
+            d8 = Vector512<float>.Zero;
+            c9 = Vector512<float>.Zero;
+            d9 = Vector512<float>.Zero;
+            c10 = Vector512<float>.Zero;
+            d10 = Vector512<float>.Zero;
+            c11 = Vector512<float>.Zero;
+            d11 = Vector512<float>.Zero;
         }
         float* to = t.To;
         nint toStride = t.ToStride;
@@ -302,15 +263,6 @@ internal static unsafe class MicroTile512
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Begin<TColumns>(float* a, Vector512<float> b0, Vector512<float> b1, out Vector512<float> c, out Vector512<float> d)
-        where TColumns : struct, ITileColumns
-    {
-        Vector512<float> x = Vector512.Create(*a);
-        c = x * b0;
-        d = TColumns.Blocks > 1 ? x * b1 : Vector512<float>.Zero;
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Load<TColumns, TWalk>(float* source, int columns, out Vector512<float> c, out Vector512<float> d)
         where TColumns : struct, ITileColumns
         where TWalk : struct, IWalk
@@ -360,14 +312,6 @@ internal static unsafe class MicroTile512
     {
         c.Store(stack + row);
         if (TColumns.Blocks > 1) d.Store(stack + row + 16);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Settle<TColumns>(ref Vector512<float> c, ref Vector512<float> d)
-        where TColumns : struct, ITileColumns
-    {
-        c += Vector512<float>.Zero;
-        if (TColumns.Blocks > 1) d += Vector512<float>.Zero;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

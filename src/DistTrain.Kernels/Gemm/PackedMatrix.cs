@@ -13,14 +13,15 @@ public sealed unsafe class PackedMatrix : IDisposable
     /// <summary>Makes room for a matrix of (<paramref name="rows"/>, <paramref name="columns"/>).</summary>
     /// <param name="rows">k of the products.</param>
     /// <param name="columns">n of the products.</param>
+    /// <exception cref="OverflowException">There is no such amount of memory.</exception>
     public PackedMatrix(nint rows, nint columns)
     {
         Guard.Length(rows, nameof(rows));
         Guard.Length(columns, nameof(columns));
         Rows = rows;
         Columns = columns;
-        PaddedColumns = (columns + 31) & ~31;
-        _panels = new NativeBuffer((rows * PaddedColumns) + Packing.Slack);
+        PaddedColumns = checked(columns + 31) & ~31;
+        _panels = new NativeBuffer(checked((rows * PaddedColumns) + Packing.Slack));
     }
 
     /// <summary>k of the products.</summary>

@@ -61,13 +61,13 @@ public static unsafe class SegmentedGemm
         Guard.NotNull(dY, rows, nameof(dY));
         Guard.NotNull(x, rows, nameof(x));
         Guard.NotNull(dW, outputs, nameof(dW));
-        Guard.Apart(dW, ((outputs - 1) * strideDW) + inputs, dY, rows * strideDY);
-        Guard.Apart(dW, ((outputs - 1) * strideDW) + inputs, x, rows * strideX);
+        Guard.Apart(dW, Guard.Extent(outputs, strideDW, inputs), dY, Guard.Extent(rows, strideDY, outputs));
+        Guard.Apart(dW, Guard.Extent(outputs, strideDW, inputs), x, Guard.Extent(rows, strideX, inputs));
         if (db != null)
         {
-            Guard.Apart(db, outputs, dY, rows * strideDY);
-            Guard.Apart(db, outputs, x, rows * strideX);
-            Guard.Apart(db, outputs, dW, ((outputs - 1) * strideDW) + inputs);
+            Guard.Apart(db, outputs, dY, Guard.Extent(rows, strideDY, outputs));
+            Guard.Apart(db, outputs, x, Guard.Extent(rows, strideX, inputs));
+            Guard.Apart(db, outputs, dW, Guard.Extent(outputs, strideDW, inputs));
         }
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
@@ -112,7 +112,7 @@ public static unsafe class SegmentedGemm
         Guard.Stride(strideDY, outputs, nameof(strideDY));
         Guard.NotNull(dY, rows, nameof(dY));
         Guard.NotNull(db, outputs, nameof(db));
-        Guard.Apart(db, outputs, dY, rows * strideDY);
+        Guard.Apart(db, outputs, dY, Guard.Extent(rows, strideDY, outputs));
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {

@@ -46,6 +46,7 @@ public static unsafe class Gru
         KernelPool? pool = null)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        weights.Packed?.Require(3, in shape);
         Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
         for (int order = 0; order < shape.Time; order++)
@@ -89,6 +90,7 @@ public static unsafe class Gru
         KernelPool? pool = null)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        weights.Packed?.Require(3, in shape);
         Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
         for (int order = shape.Time - 1; order >= 0; order--)

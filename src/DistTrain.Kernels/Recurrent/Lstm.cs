@@ -135,6 +135,7 @@ public static unsafe class Lstm
     private static void Check(in SequenceShape shape, float* x, nint strideX, in RecurrentWeights weights, int* lengths, in LstmTape tape)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        weights.Packed?.Require(Gates, in shape);
         Guard.NotNull(tape.Cells, 1, nameof(tape.Cells));
         Guard.NotNull(tape.CellTanhs, shape.Rows, nameof(tape.CellTanhs));
         Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));

@@ -6,6 +6,7 @@ namespace DistTrain.Kernels;
 /// </summary>
 public sealed unsafe class PackedRecurrent : IDisposable
 {
+    private readonly int _gates;
     private readonly nint _inputs;
     private readonly nint _hidden;
 
@@ -15,6 +16,7 @@ public sealed unsafe class PackedRecurrent : IDisposable
     /// <param name="hidden">H.</param>
     public PackedRecurrent(int gates, int inputs, int hidden)
     {
+        _gates = gates;
         _inputs = inputs;
         _hidden = hidden;
         nint units = (nint)gates * hidden;
@@ -40,6 +42,14 @@ public sealed unsafe class PackedRecurrent : IDisposable
 
     /// <summary>A GRU's last (H, H).</summary>
     internal PackedMatrix? BackwardLast { get; }
+
+    /// <summary>Refuses weights packed for another layer.</summary>
+    internal void Require(int gates, in SequenceShape shape)
+    {
+        if (_gates == gates && _inputs == shape.Inputs && _hidden == shape.Hidden) return;
+        Guard.ThrowSegments(
+            $"The weights were packed for {_gates} gates, {_inputs} inputs and {_hidden} units; the layer has {gates}, {shape.Inputs} and {shape.Hidden}.", nameof(RecurrentWeights.Packed));
+    }
 
     /// <summary>Packs the weights for <see cref="Lstm.Forward"/> and its like.</summary>
     public void PackForward(in RecurrentWeights weights)
