@@ -64,6 +64,9 @@ public sealed class Model
         return new Model([.. network.Parameters], network.Graph, loss.Compile(network.Shape, classes, targetWidth), [.. network.Summary], inputShape, network.Shape, classes is not null);
     }
 
+    /// <summary>How far a buffer moves towards a mini-batch's mean of its statistic, by its place in the layout.</summary>
+    public double BufferMomentum(int tensor) => _parameters[tensor].Momentum;
+
     /// <summary>
     /// Writes the initial values of the elements from <paramref name="offset"/> on of the flat vector, padding as 0.
     /// An element's value depends on the seed and its place alone, so ranges can be initialised by anyone, in any order.

@@ -82,10 +82,10 @@ internal sealed class AdamOptimizer(AdamSpec spec) : IOptimizer
             spec.Beta1,
             spec.Beta2,
             spec.Epsilon,
-            spec.WeightDecay,
+            context.Decay(spec.WeightDecay),
             1 - ScalarMath.Pow(spec.Beta1, context.Step),
             1 - ScalarMath.Pow(spec.Beta2, context.Step),
             spec.Decoupled);
-        AdamKernel.Update(step, weights, (float*)state[0], (float*)state[1], gradientSum, (float)context.TotalWeight, length, pool);
+        AdamKernel.Update(step, weights, (float*)state[0], (float*)state[1], context.Gradient(gradientSum), length, pool);
     }
 }

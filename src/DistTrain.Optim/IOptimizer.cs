@@ -6,7 +6,16 @@ namespace DistTrain.Optim;
 /// <param name="Step">Which update of the weights this is, from 1.</param>
 /// <param name="TotalWeight">What the gradient sums are divided by; not 0.</param>
 /// <param name="LearningRate">The rate at this step, the schedule applied.</param>
-public readonly record struct UpdateContext(long Step, double TotalWeight, double LearningRate);
+/// <param name="Decays">Whether weight decay applies to these elements.</param>
+/// <param name="Clip">What the mean gradient is multiplied by.</param>
+public readonly record struct UpdateContext(long Step, double TotalWeight, double LearningRate, bool Decays = true, double Clip = 1)
+{
+    /// <summary>The gradient as kernels read it: divided once by the total weight, then clipped.</summary>
+    internal unsafe SummedGradient Gradient(float* sum) => new(sum, (float)TotalWeight, FloatFormat.Float32, (float)Clip);
+
+    /// <summary>The decay that applies to these elements.</summary>
+    internal double Decay(double decay) => Decays ? decay : 0;
+}
 
 /// <summary>
 /// An update rule. It is elementwise and knows no layers, so it may be applied to any ranges of the flat vector, in any

@@ -10,6 +10,9 @@ public abstract record OptimizerSpec
     {
         [SgdSpec.Kind] = SgdSpec.Read,
         [AdamSpec.Kind] = choice => AdamSpec.Read(choice, AdamSpec.Adam),
+        [AdagradSpec.Kind] = AdagradSpec.Read,
+        [LionSpec.Kind] = LionSpec.Read,
+        [RmsPropSpec.Kind] = RmsPropSpec.Read,
         [AdamSpec.DecoupledKind] = choice => AdamSpec.Read(choice, AdamSpec.AdamW),
     };
 
@@ -25,6 +28,9 @@ public abstract record OptimizerSpec
     /// </summary>
     public abstract ImmutableArray<string> StateVectors { get; }
 
+    /// <summary>Whether weight decay applies to biases and to the scales and shifts of norms too, as PyTorch's does.</summary>
+    public bool DecaysBiases { get; init; } = true;
+
     /// <summary>
     /// Reads an optimizer: <c>sgd</c>, or <c>{ adam: { learning_rate: 1e-3 } }</c>.
     /// </summary>
@@ -34,6 +40,7 @@ public abstract record OptimizerSpec
         NamedChoice choice = NamedChoice.Read(node, "optimizer", Readers.Keys);
         if (choice.HasMainValue) throw choice.Options.Error($"'{choice.Name}' takes named options such as 'learning_rate', got {choice.Options.Describe()}");
         OptimizerSpec spec = Readers[choice.Name](choice);
+        spec = spec with { DecaysBiases = choice.Options.Flag("decay_biases", true) };
         choice.RefuseUnknown();
         return spec;
     }

@@ -51,8 +51,8 @@ internal sealed class SgdOptimizer(SgdSpec spec) : IOptimizer
     public unsafe void Update(
         in UpdateContext context, float* weights, float* gradientSum, ReadOnlySpan<nint> state, int length, KernelPool pool)
     {
-        var step = new SgdStep(context.LearningRate, spec.Momentum, spec.WeightDecay, spec.Nesterov);
+        var step = new SgdStep(context.LearningRate, spec.Momentum, context.Decay(spec.WeightDecay), spec.Nesterov);
         float* momentum = spec.Momentum == 0 ? null : (float*)state[0];
-        SgdKernel.Update(step, weights, momentum, gradientSum, (float)context.TotalWeight, length, pool);
+        SgdKernel.Update(step, weights, momentum, context.Gradient(gradientSum), length, pool);
     }
 }

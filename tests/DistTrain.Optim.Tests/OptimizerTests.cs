@@ -16,6 +16,10 @@ public sealed unsafe class OptimizerTests
         ["nesterov with decay"] = new SgdSpec(0.1, 0.8, Nesterov: true, WeightDecay: 0.05),
         ["adam"] = new AdamSpec(0.01),
         ["adam with decay"] = new AdamSpec(0.01, 0.8, 0.99, 1e-6, 0.05),
+        ["rmsprop"] = new RmsPropSpec(0.01),
+        ["rmsprop with all"] = new RmsPropSpec(0.01, 0.9, 1e-6, 0.5, 0.05, Centered: true),
+        ["adagrad"] = new AdagradSpec(0.1, WeightDecay: 0.05),
+        ["lion"] = new LionSpec(0.01, WeightDecay: 0.1),
         ["adamw"] = new AdamSpec(0.01, WeightDecay: 0.1, Decoupled: true),
     };
 
@@ -49,9 +53,9 @@ public sealed unsafe class OptimizerTests
     {
         OptimizerSpec spec = Specs[name];
         IOptimizer optimizer = spec.Create();
-        using var buffer = new NativeBuffer(4000);
+        using var buffer = new NativeBuffer(5000);
         float* p = buffer.Pointer;
-        nint[] state = [(nint)(p + 2000), (nint)(p + 3000)];
+        nint[] state = [(nint)(p + 2000), (nint)(p + 3000), (nint)(p + 4000)];
         void Update(long step) => optimizer.Update(
             new UpdateContext(step, 8, spec.LearningRate), p, p + 1000, state.AsSpan(0, spec.StateVectors.Length), 1000, KernelPool.Single);
         for (int i = 1; i <= 20; i++) Update(i);
@@ -110,7 +114,12 @@ public sealed unsafe class OptimizerTests
                 continue;
             }
 
-            var adam = (AdamSpec)spec;
+            if (spec is not AdamSpec adam)
+            {
+                w = Other(spec, w, g, ref velocity, ref first, ref second);
+                continue;
+            }
+
             if (adam.Decoupled) w *= 1 - (adam.LearningRate * adam.WeightDecay);
             else g += adam.WeightDecay * w;
             first = (adam.Beta1 * first) + ((1 - adam.Beta1) * g);
@@ -120,5 +129,30 @@ public sealed unsafe class OptimizerTests
         }
 
         return w;
+    }
+
+    // torch.optim.RMSprop and Adagrad; Lion as in its paper.
+    private static double Other(OptimizerSpec spec, double w, double g, ref double velocity, ref double first, ref double second)
+    {
+        switch (spec)
+        {
+            case RmsPropSpec rms:
+                g += rms.WeightDecay * w;
+                second = (rms.Decay * second) + ((1 - rms.Decay) * g * g);
+                first = (rms.Decay * first) + ((1 - rms.Decay) * g);
+                double change = g / (Math.Sqrt(rms.Centered ? second - (first * first) : second) + rms.Epsilon);
+                velocity = (rms.Momentum * velocity) + change;
+                return w - (rms.LearningRate * velocity);
+            case AdagradSpec adagrad:
+                g += adagrad.WeightDecay * w;
+                second += g * g;
+                return w - (adagrad.LearningRate * g / (Math.Sqrt(second) + adagrad.Epsilon));
+            default:
+                var lion = (LionSpec)spec;
+                w *= 1 - (lion.LearningRate * lion.WeightDecay);
+                w -= lion.LearningRate * Math.Sign((lion.Beta1 * first) + ((1 - lion.Beta1) * g));
+                first = (lion.Beta2 * first) + ((1 - lion.Beta2) * g);
+                return w;
+        }
     }
 }

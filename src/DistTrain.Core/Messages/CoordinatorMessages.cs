@@ -74,6 +74,12 @@ public sealed record Clock(long Term, long CommittedVersion, long GrantedUntil, 
 /// <summary>A worker shall evaluate these shards of the test set at this version, which is committed.</summary>
 public sealed record Evaluate(long Term, long Version, ImmutableArray<int> Shards) : CoordinatorMessage;
 
+/// <summary>What the <see cref="NormsMeasured"/> of all partitions come to.</summary>
+/// <param name="Term">The coordinator's term.</param>
+/// <param name="Step">The step.</param>
+/// <param name="Squares">The sum of squares of each tensor's gradient sum, in layout order; 0 for buffers.</param>
+public sealed record NormsDecided(long Term, long Step, ImmutableArray<double> Squares) : CoordinatorMessage;
+
 /// <summary>The job is over for this member.</summary>
 /// <param name="Reason">Why, in words.</param>
 /// <param name="Exit">What the member's process ends with.</param>

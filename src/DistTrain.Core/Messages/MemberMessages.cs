@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core.Sharding;
 
 namespace DistTrain.Core.Messages;
@@ -42,6 +43,16 @@ public sealed record PartitionReady(long Term, int Partition, long Version) : Me
 /// <param name="Step">The step; its partition now stands at version Step + 1.</param>
 /// <param name="Stats">Joined over all shards.</param>
 public sealed record StepApplied(long Term, int Partition, long Step, SegmentStats Stats) : MemberMessage;
+
+/// <summary>
+/// A server reduced all its buckets of a step whose update needs norms over the whole model; it waits for
+/// <see cref="NormsDecided"/>.
+/// </summary>
+/// <param name="Term">The server's term.</param>
+/// <param name="Partition">Its partition.</param>
+/// <param name="Step">The step.</param>
+/// <param name="Squares">The sum of squares of the gradient sums of each of its blocks, ascending; 0 for buffers.</param>
+public sealed record NormsMeasured(long Term, int Partition, long Step, ImmutableArray<float> Squares) : MemberMessage;
 
 /// <summary>A server joined all segments of an evaluation.</summary>
 public sealed record EvaluationReduced(long Term, long Version, SegmentStats Stats) : MemberMessage;

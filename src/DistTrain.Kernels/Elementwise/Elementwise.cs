@@ -41,6 +41,15 @@ public static unsafe class Elementwise
     public static void Scale(float factor, float* x, float* y, nint length, KernelPool? pool = null) =>
         Traversal.Unary(new ScaleOperator(factor), x, y, length, pool);
 
+    /// <summary>y = x, cut to [-limit, limit]; NaN stays.</summary>
+    /// <param name="limit">Not negative.</param>
+    /// <param name="x">(length).</param>
+    /// <param name="y">(length): x itself, or apart from it.</param>
+    /// <param name="length">How many elements.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    public static void Clamp(float limit, float* x, float* y, nint length, KernelPool? pool = null) =>
+        Traversal.Unary(new ClampOperator(limit), x, y, length, pool);
+
     /// <summary>y = x / divisor, a true division of every element.</summary>
     public static void Divide(float divisor, float* x, float* y, nint length, KernelPool? pool = null) =>
         Traversal.Unary(new DivideOperator(divisor), x, y, length, pool);

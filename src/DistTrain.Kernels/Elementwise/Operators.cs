@@ -63,6 +63,18 @@ internal readonly struct ScaleOperator(float factor) : IUnaryOperator
         where T : struct, IArithmetic<T> => x * T.Broadcast(factor);
 }
 
+/// <summary>Above the limit becomes the limit, below -limit -limit; NaN stays.</summary>
+internal readonly struct ClampOperator(float limit) : IUnaryOperator
+{
+    public T Apply<T>(T x)
+        where T : struct, IArithmetic<T>
+    {
+        T high = T.Broadcast(limit), low = T.Broadcast(-limit);
+        x = T.Select(T.LessThan(high, x), high, x);
+        return T.Select(T.LessThan(x, low), low, x);
+    }
+}
+
 internal readonly struct DivideOperator(float divisor) : IUnaryOperator
 {
     public T Apply<T>(T x)

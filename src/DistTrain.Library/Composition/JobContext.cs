@@ -91,6 +91,7 @@ internal sealed class JobContext
         Workers = Job.Cluster.Workers,
         Servers = Job.Cluster.Servers,
         MostPartitions = BucketPlan.MostPartitions(Model.Layout),
+        NormedLayout = Job.Training.ClipNorm is null ? null : Model.Layout,
         BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
         FirstVersion = firstVersion,
         FailureTimeout = Job.Cluster.FailureTimeout,
@@ -99,7 +100,13 @@ internal sealed class JobContext
 
     private UpdateRule UpdateRule() => new(
         Job.Optimizer.Create(), Job.Optimizer.StateVectors,
-        step => Job.Schedule.LearningRate(Job.Optimizer.LearningRate, step + 1, TotalSteps));
+        step => Job.Schedule.LearningRate(Job.Optimizer.LearningRate, step + 1, TotalSteps))
+    {
+        DecaysAll = Job.Optimizer.DecaysBiases,
+        ClipNorm = Job.Training.ClipNorm,
+        ClipValue = Job.Training.ClipValue,
+        BufferMomentum = Model.BufferMomentum,
+    };
 
     private static string HashOf(IDataset train, IDataset? test) => test is null ? train.ContentHash : $"{train.ContentHash}{test.ContentHash}";
 

@@ -11,6 +11,9 @@ internal static class JobSectionReader
 {
     private const int Most = 1 << 20;
 
+    // A clip at 0 would stop all training.
+    private const double SmallestClip = 1e-12;
+
     public static Job Read(ConfigNode root)
     {
         DataSource data = ReadData(root);
@@ -107,6 +110,8 @@ internal static class JobSectionReader
         {
             Epochs = (int)node.Integer("epochs", new TrainingOptions().Epochs, 1, Most),
             MaxSteps = node.Find("max_steps")?.AsInteger(1),
+            ClipNorm = node.Find("clip_norm")?.AsNumber(SmallestClip),
+            ClipValue = node.Find("clip_value")?.AsNumber(SmallestClip),
         };
         node.RefuseUnknownKeys();
         return training;

@@ -19,6 +19,12 @@ public sealed record TrainingOptions
     /// <summary>Ends the training after this many steps, if that is sooner; null for no such limit.</summary>
     public long? MaxSteps { get; init; }
 
+    /// <summary>The largest norm that the mean gradient of the whole model may have: a longer one is shortened; null for any.</summary>
+    public double? ClipNorm { get; init; }
+
+    /// <summary>What an element of the mean gradient is cut to, both ways; null for no cut.</summary>
+    public double? ClipValue { get; init; }
+
     /// <summary>The steps of the whole training.</summary>
     /// <param name="stepsPerEpoch">Mini-batches in one pass over the training examples.</param>
     public long TotalSteps(long stepsPerEpoch)

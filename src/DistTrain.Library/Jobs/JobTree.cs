@@ -18,7 +18,7 @@ internal static class JobTree
         ("optimizer", SpecTree.Of(job.Optimizer)),
         ("schedule", SpecTree.Of(job.Schedule)),
         ("batch", OfBatch(job.Batch)),
-        ("training", Map(("epochs", Number(job.Training.Epochs)), ("max_steps", Number(job.Training.MaxSteps)))),
+        ("training", OfTraining(job.Training, withLength: true)),
         ("cluster", Map(
             ("workers", Number(job.Cluster.Workers)),
             ("servers", Number(job.Cluster.Servers)),
@@ -39,7 +39,7 @@ internal static class JobTree
         ("optimizer", SpecTree.Of(job.Optimizer)),
         ("schedule", SpecTree.Of(job.Schedule)),
         ("batch", OfBatch(job.Batch)),
-        ("training", job.Schedule is CosineSchedule ? Map(("epochs", Number(job.Training.Epochs)), ("max_steps", Number(job.Training.MaxSteps))) : null));
+        ("training", OfTraining(job.Training, job.Schedule.SpansTraining)));
 
     /// <summary>A map of those values that are there.</summary>
     public static YamlTree Map(params ReadOnlySpan<(string Key, YamlTree? Value)> entries)
@@ -68,6 +68,15 @@ internal static class JobTree
     public static YamlTree? Number(double? value) => Text(value?.ToString("R", CultureInfo.InvariantCulture));
 
     public static YamlTree? Flag(bool? value) => Text(value switch { true => "true", false => "false", null => null });
+
+    private static YamlTree? OfTraining(TrainingOptions training, bool withLength) =>
+        withLength || training.ClipNorm is not null || training.ClipValue is not null
+            ? Map(
+                ("epochs", withLength ? Number(training.Epochs) : null),
+                ("max_steps", withLength ? Number(training.MaxSteps) : null),
+                ("clip_norm", Number(training.ClipNorm)),
+                ("clip_value", Number(training.ClipValue)))
+            : null;
 
     private static YamlTree OfBatch(BatchOptions batch) => Map(("size", Number(batch.Size)), ("shards", Number(batch.Shards)));
 

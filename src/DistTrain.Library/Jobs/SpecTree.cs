@@ -24,26 +24,67 @@ internal static class SpecTree
         _ => Text(layer.Kind)!,
     };
 
-    public static YamlTree Of(OptimizerSpec optimizer) => Map((optimizer.Name, optimizer switch
+    public static YamlTree Of(OptimizerSpec optimizer) =>
+        Map((optimizer.Name, Map([.. Options(optimizer), ("decay_biases", optimizer.DecaysBiases ? null : Flag(false))])));
+
+    private static (string Key, YamlTree? Value)[] Options(OptimizerSpec optimizer) => optimizer switch
     {
-        SgdSpec sgd => Map(
+        SgdSpec sgd =>
+        [
             ("learning_rate", Number(sgd.LearningRate)),
             ("momentum", Number(sgd.Momentum)),
             ("nesterov", Flag(sgd.Nesterov)),
-            ("weight_decay", Number(sgd.WeightDecay))),
-        AdamSpec adam => Map(
+            ("weight_decay", Number(sgd.WeightDecay)),
+        ],
+        RmsPropSpec rms =>
+        [
+            ("learning_rate", Number(rms.LearningRate)),
+            ("decay", Number(rms.Decay)),
+            ("epsilon", Number(rms.Epsilon)),
+            ("momentum", Number(rms.Momentum)),
+            ("weight_decay", Number(rms.WeightDecay)),
+            ("centered", Flag(rms.Centered)),
+        ],
+        AdagradSpec adagrad =>
+        [
+            ("learning_rate", Number(adagrad.LearningRate)),
+            ("epsilon", Number(adagrad.Epsilon)),
+            ("weight_decay", Number(adagrad.WeightDecay)),
+        ],
+        LionSpec lion =>
+        [
+            ("learning_rate", Number(lion.LearningRate)),
+            ("beta1", Number(lion.Beta1)),
+            ("beta2", Number(lion.Beta2)),
+            ("weight_decay", Number(lion.WeightDecay)),
+        ],
+        AdamSpec adam =>
+        [
             ("learning_rate", Number(adam.LearningRate)),
             ("beta1", Number(adam.Beta1)),
             ("beta2", Number(adam.Beta2)),
             ("epsilon", Number(adam.Epsilon)),
-            ("weight_decay", Number(adam.WeightDecay))),
+            ("weight_decay", Number(adam.WeightDecay)),
+        ],
         _ => throw Unknown(optimizer),
-    }));
+    };
 
     public static YamlTree Of(ScheduleSpec schedule) => Map((schedule.Name, schedule switch
     {
         ConstantSchedule => Map(("warmup_steps", Number(schedule.WarmupSteps))),
-        CosineSchedule cosine => Map(("warmup_steps", Number(cosine.WarmupSteps)), ("final_factor", Number(cosine.FinalFactor))),
+        CosineSchedule { RestartEvery: 0 } cosine => Map(("warmup_steps", Number(cosine.WarmupSteps)), ("final_factor", Number(cosine.FinalFactor))),
+        CosineSchedule cosine => Map(
+            ("warmup_steps", Number(cosine.WarmupSteps)),
+            ("final_factor", Number(cosine.FinalFactor)),
+            ("restart_every", Number(cosine.RestartEvery)),
+            ("restart_factor", Number(cosine.RestartFactor))),
+        MultiStepSchedule steps => Map(
+            ("at", List(steps.At.Select(s => Number(s)!))), ("factor", Number(steps.FallFactor)), ("warmup_steps", Number(steps.WarmupSteps))),
+        ExponentialSchedule exponential => Map(("factor", Number(exponential.FallFactor)), ("warmup_steps", Number(exponential.WarmupSteps))),
+        PolynomialSchedule polynomial => Map(
+            ("power", Number(polynomial.Power)), ("final_factor", Number(polynomial.FinalFactor)), ("warmup_steps", Number(polynomial.WarmupSteps))),
+        OneCycleSchedule cycle => Map(
+            ("rise_share", Number(cycle.RiseShare)), ("start_factor", Number(cycle.StartFactor)), ("final_factor", Number(cycle.FinalFactor))),
         StepSchedule step => Map(("every", Number(step.Every)), ("factor", Number(step.FallFactor)), ("warmup_steps", Number(step.WarmupSteps))),
         _ => throw Unknown(schedule),
     }));

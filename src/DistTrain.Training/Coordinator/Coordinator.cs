@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using DistTrain.Core;
 using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
@@ -27,6 +28,7 @@ public sealed partial class Coordinator : IActor
     private Phase _phase = Phase.Forming;
     private ClusterView _view = ClusterView.Empty;
     private List<Session> _servers = [];
+    private NormsRound? _norms;
     private int _nextMember = 1;
     private long _term = 1;
     private long _evaluating = -1;
@@ -125,6 +127,9 @@ public sealed partial class Coordinator : IActor
             case StepApplied applied when applied.Term == _term && applied.Partition == session.Partition:
                 if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
                 break;
+            case NormsMeasured measured when measured.Term == _term && measured.Partition == session.Partition && _norms is not null:
+                if (_norms.Take(measured) is { } squares) Decide(measured.Step, squares);
+                break;
             case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating && session.Partition == 0:
                 EvaluationDone(reduced);
                 break;
@@ -136,6 +141,12 @@ public sealed partial class Coordinator : IActor
                 if (_phase == Phase.Forming && failed.Exit is ExitCode.BadData or ExitCode.BadUsage) Finish(failed.Exit, failed.Cause);
                 break;
         }
+    }
+
+    private void Decide(long step, ImmutableArray<double> squares)
+    {
+        var decided = new NormsDecided(_term, step, squares);
+        foreach (Session server in _servers) server.Link.Send(decided);
     }
 
     private void Committed(SegmentStats stats)

@@ -1,3 +1,4 @@
+using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 
 namespace DistTrain.Training.Coordinator;
@@ -43,6 +44,9 @@ public sealed record TrainingPlan
 
     /// <summary>Partitions at most: the blocks of the layout.</summary>
     public required int MostPartitions { get; init; }
+
+    /// <summary>The flat vector's tensors, over which norms are joined; null where the update needs none.</summary>
+    public ParameterLayout? NormedLayout { get; init; }
 
     /// <summary>Bucket size in elements.</summary>
     public required int BucketLength { get; init; }

@@ -62,6 +62,9 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
                 _record = clock.Record;
                 loop.Advance(clock);
                 break;
+            case NormsDecided norms when norms.Term == _term && _loop is { } loop:
+                loop.Decided(norms);
+                break;
             case AcceptTerm accept when accept.Term > _term:
                 _link.Send(new TermAccepted(accept.Term, _term, _record));
                 _term = accept.Term;
@@ -114,7 +117,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     {
         var plan = new BucketPlan(_setup.Layout, own.Partitions, own.BucketLength);
         Partition partition = plan.Partitions[own.Partition];
-        var state = new PartitionState(partition, _setup.Rule);
+        var state = new PartitionState(_setup.Layout, partition, _setup.Rule);
         if (own.Version == 0) Initialise(state);
         else await LoadAsync(state, own, cancellation);
         _loop?.Dispose();

@@ -24,6 +24,8 @@ internal sealed class ServerLoop : IDisposable
     private long _evaluating = -1;
     private long _granted;
     private long _lastCut = -1;
+    private readonly List<float> _squares = [];
+    private long _measured = -1;
     private int _applied;
 
     public ServerLoop(ShardTree tree, PartitionState state, long term, long version, Action<MemberMessage> report, Action<CheckpointCut> upload)
@@ -83,19 +85,45 @@ internal sealed class ServerLoop : IDisposable
         // The partition's memory goes with its last reader: a subscriber may be sending from it at this moment.
     }
 
+    /// <summary>The norms over the whole model, that a step waits for: it is applied to all buckets.</summary>
+    public void Decided(NormsDecided norms)
+    {
+        if (norms.Step != _measured) return;
+        for (int local = 0; local < _tables.Length; local++)
+        {
+            if (_steps[local] == norms.Step) Apply(local, _state.Rule.Clip(norms.Squares, _tables[local].Stats.WeightSum));
+        }
+    }
+
     // The step of one bucket: reduced (the table's root is full), then applied, published and reported.
     private void Step(int local)
     {
+        if (!_tables[local].Complete || _steps[local] >= _granted) return;
+        if (!_state.Rule.NeedsNorms) Apply(local, clip: 1);
+        else MeasureWhenAllReduced(_steps[local]);
+    }
+
+    private void Apply(int local, double clip)
+    {
         SegmentTable table = _tables[local];
-        if (!table.Complete || _steps[local] >= _granted) return;
         Bucket bucket = _state.Partition.Buckets[local];
         SegmentStats stats = table.Stats;
-        _state.Apply(bucket, _steps[local], table.Root!.Elements, stats);
+        _state.Apply(bucket, _steps[local], table.Root!.Elements, stats, clip);
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
         CopyForCheckpoints(bucket, _steps[local]);
         Broadcast.Publish(bucket, _steps[local]);
         ReportWhenAllApplied(_steps[local] - 1, stats);
+    }
+
+    // Reduce → decide → apply → publish: no bucket changes before the norms of all are known.
+    private void MeasureWhenAllReduced(long step)
+    {
+        if (_measured >= step || !Array.TrueForAll(_tables, t => t.Complete)) return;
+        _measured = step;
+        _squares.Clear();
+        for (int local = 0; local < _tables.Length; local++) _state.Measure(_state.Partition.Buckets[local], _tables[local].Root!.Elements, _squares);
+        _report(new NormsMeasured(Term, _state.Partition.Index, step, [.. _squares]));
     }
 
     // Buckets are at most one step apart, because nobody computes step t + 1 before every bucket stands at t + 1.

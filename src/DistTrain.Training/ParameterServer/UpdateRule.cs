@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+using DistTrain.Core.Layout;
 using DistTrain.Optim;
 
 namespace DistTrain.Training.ParameterServer;
@@ -6,4 +8,58 @@ namespace DistTrain.Training.ParameterServer;
 /// <param name="Optimizer">The element-wise update.</param>
 /// <param name="StateVectors">Names of the vectors that it keeps beside the weights, each as long as they.</param>
 /// <param name="LearningRate">The rate of a step, from 0, as a function of the step alone.</param>
-public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> StateVectors, Func<long, double> LearningRate);
+public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> StateVectors, Func<long, double> LearningRate)
+{
+    /// <summary>Whether weight decay applies to biases and to the scales and shifts of norms too.</summary>
+    public bool DecaysAll { get; init; } = true;
+
+    /// <summary>The largest norm that the mean gradient of the whole model may have; null for any.</summary>
+    public double? ClipNorm { get; init; }
+
+    /// <summary>What an element of the mean gradient is cut to, both ways; null for no cut.</summary>
+    public double? ClipValue { get; init; }
+
+    /// <summary>
+    /// How far a buffer moves towards a mini-batch's mean of its statistic, by the tensor's place in the layout; null for
+    /// models without buffers.
+    /// </summary>
+    public Func<int, double>? BufferMomentum { get; init; }
+
+    /// <summary>Whether a step waits for norms over the whole model.</summary>
+    public bool NeedsNorms => ClipNorm is not null;
+
+    /// <summary>What gradients are multiplied by: PyTorch's <c>clip_grad_norm_</c>, over all tensors.</summary>
+    /// <param name="tensorSquares">The sum of squares of each tensor's gradient sum.</param>
+    /// <param name="totalWeight">What the sums are divided by.</param>
+    internal double Clip(ImmutableArray<double> tensorSquares, double totalWeight)
+    {
+        if (ClipNorm is not { } most) return 1;
+        double norm = Math.Sqrt(Kernels.BlockNorms.Model(tensorSquares.AsSpan())) / totalWeight;
+        return Math.Min(1, most / (norm + 1e-6));
+    }
+}
+
+/// <summary>Elements of a bucket that change in one way.</summary>
+/// <param name="Offset">The first, in the flat vector.</param>
+/// <param name="Length">How many, padding between tensors included.</param>
+/// <param name="Role">What they are for.</param>
+/// <param name="Tensor">The tensor's place in the layout; of the first one where there are several.</param>
+internal readonly record struct UpdateRange(long Offset, int Length, TensorRole Role, int Tensor)
+{
+    /// <summary>The ranges of a bucket, ascending; neighbours that change in one way are one range.</summary>
+    public static ImmutableArray<UpdateRange> Of(ParameterLayout layout, Bucket bucket)
+    {
+        var ranges = new List<UpdateRange>();
+        for (int t = 0; t < layout.Tensors.Length; t++)
+        {
+            long start = Math.Max(bucket.Offset, layout.Tensors[t].Offset);
+            long end = Math.Min(bucket.End, t + 1 < layout.Tensors.Length ? layout.Tensors[t + 1].Offset : layout.Length);
+            if (start >= end) continue;
+            TensorRole role = layout.Tensors[t].Role;
+            if (ranges.Count > 0 && ranges[^1].Role == role && role != TensorRole.Buffer) ranges[^1] = ranges[^1] with { Length = (int)(end - ranges[^1].Offset) };
+            else ranges.Add(new UpdateRange(start, (int)(end - start), role, t));
+        }
+
+        return [.. ranges];
+    }
+}

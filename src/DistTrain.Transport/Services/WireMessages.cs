@@ -32,6 +32,7 @@ internal static class WireMessages
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
         Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
         Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats) } },
+        Msg.NormsMeasured m => new() { NormsMeasured = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Squares = { m.Squares } } },
         Msg.EvaluationReduced m => new() { EvaluationReduced = new() { Term = m.Term, Version = m.Version, Stats = ToWire(m.Stats) } },
         Msg.Leaving m => new() { Leaving = new() { Reason = m.Reason } },
         Msg.Failed m => new() { Failed = new() { Cause = m.Cause, ExitCode = (int)m.Exit } },
@@ -48,6 +49,8 @@ internal static class WireMessages
         Wire.MemberMessage.BodyOneofCase.TermRefused => new Msg.TermRefused(message.TermRefused.Term, message.TermRefused.HighestTerm),
         Wire.MemberMessage.BodyOneofCase.PartitionReady => new Msg.PartitionReady(message.PartitionReady.Term, message.PartitionReady.Partition, message.PartitionReady.Version),
         Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats)),
+        Wire.MemberMessage.BodyOneofCase.NormsMeasured => new Msg.NormsMeasured(
+            message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
         Wire.MemberMessage.BodyOneofCase.EvaluationReduced => new Msg.EvaluationReduced(message.EvaluationReduced.Term, message.EvaluationReduced.Version, FromWire(message.EvaluationReduced.Stats)),
         Wire.MemberMessage.BodyOneofCase.Leaving => new Msg.Leaving(message.Leaving.Reason),
         Wire.MemberMessage.BodyOneofCase.Failed => new Msg.Failed(message.Failed.Cause, (ExitCode)message.Failed.ExitCode),
@@ -78,6 +81,7 @@ internal static class WireMessages
             },
         },
         Msg.Evaluate m => new() { Evaluate = new() { Term = m.Term, Version = m.Version, Shards = { m.Shards } } },
+        Msg.NormsDecided m => new() { NormsDecided = new() { Term = m.Term, Step = m.Step, Squares = { m.Squares } } },
         Msg.Stop m => new() { Stop = new() { Reason = m.Reason, ExitCode = (int)m.Exit } },
         _ => throw new ArgumentException($"{message.GetType().Name} has no form on the wire", nameof(message)),
     };
@@ -98,6 +102,7 @@ internal static class WireMessages
         Wire.CoordinatorMessage.BodyOneofCase.Clock => new Msg.Clock(
             message.Clock.Term, message.Clock.CommittedVersion, message.Clock.GrantedUntil, [.. message.Clock.Checkpoints], message.Clock.Record.Memory),
         Wire.CoordinatorMessage.BodyOneofCase.Evaluate => new Msg.Evaluate(message.Evaluate.Term, message.Evaluate.Version, [.. message.Evaluate.Shards]),
+        Wire.CoordinatorMessage.BodyOneofCase.NormsDecided => new Msg.NormsDecided(message.NormsDecided.Term, message.NormsDecided.Step, [.. message.NormsDecided.Squares]),
         Wire.CoordinatorMessage.BodyOneofCase.Stop => new Msg.Stop(message.Stop.Reason, (ExitCode)message.Stop.ExitCode),
         _ => null,
     };

@@ -72,7 +72,7 @@ public class JobReaderTests
     [InlineData("batch: { size: 12.5 }", "job.yaml:3: batch.size: expected an integer, got '12.5'")]
     [InlineData("batch: [8]", "job.yaml:3: batch: expected a map with the key 'size', got a list")]
     [InlineData("batch: { shard: 8 }", "job.yaml:3: unknown key 'batch.shard'; did you mean 'shards'?")]
-    [InlineData("training: { clip_norm: 1 }", "job.yaml:3: unknown key 'training.clip_norm'; allowed: epochs, max_steps")]
+    [InlineData("training: { clipnorm: 1 }", "job.yaml:3: unknown key 'training.clipnorm'; did you mean 'clip_norm'?")]
     [InlineData("cluster: { consistency: sync }", "job.yaml:3: unknown key 'cluster.consistency'; allowed: failure_timeout, workers, servers, threads, bucket_length")]
     [InlineData("cluster: { workers: 0 }", "job.yaml:3: cluster.workers: 0 is out of range: expected 1 to 4096")]
     [InlineData("cluster: { failure_timeout: 3 }", "job.yaml:3: cluster.failure_timeout: expected a duration such as 500ms, 3s or 5 minutes, got '3'")]
@@ -85,7 +85,7 @@ public class JobReaderTests
     [InlineData("seed: -1", "job.yaml:3: seed: expected a whole number from 0 to 18446744073709551615, got '-1'")]
     [InlineData("data: mnist", "job.yaml:3: the key 'data' stands here a second time; first at job.yaml:1")]
     [InlineData("loss: sofmax_cross_entropy", "job.yaml:3: loss: unknown loss 'sofmax_cross_entropy'; did you mean 'softmax_cross_entropy'?")]
-    [InlineData("schedule: { cosine: { warmup: 3 } }", "job.yaml:3: unknown key 'schedule.cosine.warmup'; allowed: warmup_steps, final_factor")]
+    [InlineData("schedule: { cosine: { warmup: 3 } }", "job.yaml:3: unknown key 'schedule.cosine.warmup'; allowed: restart_every, restart_factor, warmup_steps, final_factor")]
     [InlineData("schedule: { step: { every: 0 } }", "job.yaml:3: schedule.step.every: 0 is out of range: expected at least 1")]
     public void Parse_BadSection_NamesPlaceKeyAndWhatIsAllowed(string lines, string expected) => AssertRefused(Least + lines, expected);
 

@@ -38,8 +38,11 @@ public class JobTests
     [Fact]
     public void ToYaml_EveryOptimizerScheduleAndLoss_ReadsBackTheSame()
     {
-        OptimizerSpec[] optimizers = [new SgdSpec(1.0 / 3, 0, false, 1e-4), new SgdSpec(0.1, 0.9, true), AdamSpec.Adam with { Epsilon = 1e-30 }, AdamSpec.AdamW];
-        ScheduleSpec[] schedules = [new ConstantSchedule(3), new CosineSchedule(200, 0.01), new StepSchedule(1000, 0.3, 5)];
+        OptimizerSpec[] optimizers = [new SgdSpec(1.0 / 3, 0, false, 1e-4), new SgdSpec(0.1, 0.9, true), AdamSpec.Adam with { Epsilon = 1e-30 }, AdamSpec.AdamW with { DecaysBiases = false },
+            new RmsPropSpec(0.1, 0.8, 1e-7, 0.5, 0.25, true), new AdagradSpec(0.2, 1e-9, 0.5), new LionSpec(1e-3, 0.8, 0.95, 0.1)];
+        ScheduleSpec[] schedules = [new ConstantSchedule(3), new CosineSchedule(200, 0.01), new StepSchedule(1000, 0.3, 5),
+            new CosineSchedule(1, 0.5, 30, 2), new MultiStepSchedule([10, 20], 0.5, 2), new ExponentialSchedule(0.99, 1),
+            new PolynomialSchedule(2, 0.1, 3), new OneCycleSchedule(0.2, 0.1, 0.01)];
         LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SquaredError];
         AssertCovers(typeof(OptimizerSpec), optimizers);
         AssertCovers(typeof(ScheduleSpec), schedules);
@@ -47,6 +50,7 @@ public class JobTests
         Job job = JobReader.Load(null);
         foreach (OptimizerSpec optimizer in optimizers) AssertRoundTrip(job with { Optimizer = optimizer });
         foreach (ScheduleSpec schedule in schedules) AssertRoundTrip(job with { Schedule = schedule });
+        AssertRoundTrip(job with { Training = job.Training with { ClipNorm = 1.0 / 3, ClipValue = 0.5 } });
         foreach (LossSpec loss in losses) AssertRoundTrip(job with { Loss = loss });
     }
 

@@ -41,9 +41,9 @@ public class CoordinatorTests
 
     [Theory]
     [InlineData(99, 1, "job", "data", "protocol version 99")]
-    [InlineData(1, 99, "job", "data", "numerics revision 99")]
-    [InlineData(1, 1, "other", "data", "reads the job as other")]
-    [InlineData(1, 1, "job", "other", "its data is other")]
+    [InlineData(Protocol.Version, 99, "job", "data", "numerics revision 99")]
+    [InlineData(Protocol.Version, 1, "other", "data", "reads the job as other")]
+    [InlineData(Protocol.Version, 1, "job", "other", "its data is other")]
     public void Member_WithAMismatch_IsRefusedByName(int protocol, int numerics, string job, string data, string reason)
     {
         Rig.Link link = _rig.Open();

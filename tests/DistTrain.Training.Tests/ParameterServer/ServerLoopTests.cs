@@ -23,7 +23,7 @@ public sealed class ServerLoopTests : IDisposable
         _plan = new BucketPlan(layout, 1, 64);
         Assert.Equal(2, _plan.Buckets.Length);
         var optimizer = new SgdSpec(LearningRate: 0.5, Momentum: 0);
-        _state = new PartitionState(_plan.Partitions[0], new UpdateRule(optimizer.Create(), optimizer.StateVectors, _ => 0.5));
+        _state = new PartitionState(layout, _plan.Partitions[0], new UpdateRule(optimizer.Create(), optimizer.StateVectors, _ => 0.5));
         _loop = new ServerLoop(new ShardTree(2), _state, Term, 0, _reports.Add, _cuts.Add);
     }
 
@@ -181,5 +181,98 @@ public sealed class ServerLoopTests : IDisposable
 
         public Task LoadAsync(long term, long version, long offset, long length, Func<CheckpointPieceHeader, int, NativeSpan> place, CancellationToken cancellation) =>
             throw new InvalidOperationException();
+    }
+
+    [Fact]
+    public void ClipNorm_HoldsAllBucketsBackUntilTheNormsAreKnown()
+    {
+        using var rig = new Ruled(new UpdateRule(new SgdSpec(1, 0).Create(), [], _ => 1) { ClipNorm = 1 }, TensorRole.Parameter);
+        rig.Push(0, 3);
+        Assert.Empty(rig.Reports);
+        rig.Push(1, 4);
+        NormsMeasured measured = Assert.IsType<NormsMeasured>(Assert.Single(rig.Reports));
+        // 64 elements of 3 and 32 of 4.
+        Assert.Equal([64 * 9f, 32 * 16f], measured.Squares.AsEnumerable());
+        Assert.Equal(0f, rig.Weight(1, 0));
+        rig.Loop.Decided(new NormsDecided(Term, 1, [1, 1]));
+        Assert.Single(rig.Reports);
+        rig.Loop.Decided(new NormsDecided(Term, 0, [576, 512]));
+        // The mean gradient's norm is sqrt(1088) / 2.
+        double clip = 1 / ((Math.Sqrt(1088) / 2) + 1e-6);
+        Assert.Equal(-1.5 * clip, rig.Weight(1, 0), 1e-6);
+        Assert.Equal(-2 * clip, rig.Weight(1, 1), 1e-6);
+        Assert.IsType<StepApplied>(rig.Reports[^1]);
+    }
+
+    [Fact]
+    public void ClipValue_CutsTheMeanGradient_AndLeavesTheSegmentAlone()
+    {
+        using var rig = new Ruled(new UpdateRule(new SgdSpec(1, 0).Create(), [], _ => 1) { ClipValue = 0.5 }, TensorRole.Parameter);
+        rig.Push(0, 3);
+        rig.Push(1, -0.5f);
+        Assert.Equal(-0.5f, rig.Weight(1, 0));
+        Assert.Equal(0.25f, rig.Weight(1, 1));
+    }
+
+    [Fact]
+    public void Buffer_MovesTowardsTheMeanOverExamples_AndHasNoNorm()
+    {
+        var rule = new UpdateRule(new SgdSpec(1, 0).Create(), [], _ => 1) { ClipNorm = 1e9, BufferMomentum = _ => 0.25 };
+        using var rig = new Ruled(rule, TensorRole.Buffer);
+        rig.Push(0, 3);
+        rig.Push(1, 8);
+        Assert.Equal([64 * 9f, 0], Assert.IsType<NormsMeasured>(Assert.Single(rig.Reports)).Squares.AsEnumerable());
+        rig.Loop.Decided(new NormsDecided(Term, 0, [576, 0]));
+        Assert.Equal(0.25f * (8f / 2), rig.Weight(1, 1));
+    }
+
+    [Fact]
+    public void Decay_LeavesUndecayedTensorsAlone_WhenSaidSo()
+    {
+        var rule = new UpdateRule(new SgdSpec(1, 0, WeightDecay: 0.5).Create(), [], _ => 1) { DecaysAll = false };
+        using var rig = new Ruled(rule, TensorRole.Undecayed);
+        rig.State.Weights(0, 0, 96).Span.Fill(1);
+        rig.Push(0, 0);
+        rig.Push(1, 0);
+        Assert.Equal(0.5f, rig.Weight(1, 0));
+        Assert.Equal(1f, rig.Weight(1, 1));
+    }
+
+    /// <summary>A server of one shard, a trained tensor of 64 elements and one of 32 of some role, under some rule.</summary>
+    private sealed class Ruled : IDisposable
+    {
+        private readonly BucketPlan _plan;
+
+        public Ruled(UpdateRule rule, TensorRole second)
+        {
+            var layout = new ParameterLayout([("a", [64], TensorRole.Parameter), ("b", [32], second)]);
+            _plan = new BucketPlan(layout, 1, 64);
+            State = new PartitionState(layout, _plan.Partitions[0], rule);
+            Loop = new ServerLoop(new ShardTree(1), State, Term, 0, Reports.Add, cut => cut.Dispose());
+            Loop.Advance(Grant(5));
+        }
+
+        public PartitionState State { get; }
+
+        public ServerLoop Loop { get; }
+
+        public List<MemberMessage> Reports { get; } = [];
+
+        public float Weight(long version, int bucket) => State.Weights(version, _plan.Buckets[bucket].Offset, 1).Span[0];
+
+        // Two examples in one shard.
+        public void Push(int bucket, float value)
+        {
+            var header = new SegmentHeader(SegmentKind.Gradient, Term, 1, 0, bucket, new ShardRange(0, 1), new SegmentStats(1, 2, 0, 2, 2));
+            ISegmentBuffer buffer = Loop.TryBegin(header, _plan.Buckets[bucket].Length)!;
+            buffer.Elements.Span.Fill(value);
+            Loop.Receive(header, buffer);
+        }
+
+        public void Dispose()
+        {
+            Loop.Dispose();
+            State.Dispose();
+        }
     }
 }

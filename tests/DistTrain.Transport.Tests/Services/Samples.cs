@@ -23,11 +23,14 @@ internal sealed class Samples(int variant)
         if (type == typeof(int)) return _next++;
         if (type == typeof(long)) return (1L << 40) + _next++;
         if (type == typeof(ulong)) return ulong.MaxValue - (ulong)_next++;
+        if (type == typeof(float)) return 1f / _next++;
         if (type == typeof(double)) return 1.0 / _next++;
         if (type == typeof(TimeSpan)) return TimeSpan.FromMilliseconds(_next++);
         if (type == typeof(ReadOnlyMemory<byte>)) return new ReadOnlyMemory<byte>([.. Enumerable.Range(0, variant * 3).Select(_ => (byte)_next++)]);
         if (type == typeof(ImmutableArray<int>)) return List<int>();
         if (type == typeof(ImmutableArray<long>)) return List<long>();
+        if (type == typeof(ImmutableArray<float>)) return List<float>();
+        if (type == typeof(ImmutableArray<double>)) return List<double>();
         if (type == typeof(ImmutableArray<ServerAddress>)) return List<ServerAddress>();
         if (type.IsEnum) return Enum.GetValues(type) is var values ? values.GetValue(variant % values.Length)! : null!;
         ConstructorInfo constructor = type.GetConstructors().MaxBy(c => c.GetParameters().Length)!;
@@ -39,6 +42,7 @@ internal sealed class Samples(int variant)
         null => "null",
         string text => $"\"{text}\"",
         double number => number.ToString("R", CultureInfo.InvariantCulture),
+        float number => number.ToString("R", CultureInfo.InvariantCulture),
         Enum or TimeSpan or int or long or ulong or ShardRange => Convert.ToString(value, CultureInfo.InvariantCulture)!,
         ReadOnlyMemory<byte> bytes => Convert.ToHexString(bytes.Span),
         IEnumerable list => $"[{string.Join(", ", list.Cast<object>().Select(Describe))}]",

@@ -1,0 +1,56 @@
+using System.Collections.Immutable;
+using DistTrain.Core.Layout;
+using DistTrain.Core.Messages;
+using DistTrain.Kernels;
+
+namespace DistTrain.Training.Coordinator;
+
+/// <summary>
+/// Joins what partitions measured of a step into a sum of squares for each tensor: blocks along a fixed tree within each
+/// tensor (DESIGN, I1), so that it does not show how many partitions there are.
+/// </summary>
+internal sealed class NormsRound
+{
+    private readonly ParameterLayout _layout;
+    private readonly ImmutableArray<float>[] _measured;
+    private long _step = -1;
+    private int _missing;
+
+    public NormsRound(ParameterLayout layout, int partitions)
+    {
+        _layout = layout;
+        _measured = new ImmutableArray<float>[partitions];
+    }
+
+    /// <summary>Takes a report; gives each tensor's sum when it is the last one of its step.</summary>
+    public ImmutableArray<double>? Take(NormsMeasured report)
+    {
+        if (report.Step < _step) return null;
+        if (report.Step > _step)
+        {
+            _step = report.Step;
+            _missing = _measured.Length;
+            Array.Clear(_measured);
+        }
+
+        if (!_measured[report.Partition].IsDefault) return null;
+        _measured[report.Partition] = report.Squares;
+        return --_missing == 0 ? Join() : null;
+    }
+
+    private ImmutableArray<double>? Join()
+    {
+        float[] blocks = [.. _measured.SelectMany(m => m)];
+        var tensors = ImmutableArray.CreateBuilder<double>(_layout.Tensors.Length);
+        int at = 0;
+        foreach (TensorEntry tensor in _layout.Tensors)
+        {
+            int count = (int)BlockNorms.Blocks((nint)tensor.Length);
+            if (at + count > blocks.Length) return null;
+            tensors.Add(BlockNorms.Tensor(blocks.AsSpan(at, count)));
+            at += count;
+        }
+
+        return at == blocks.Length ? tensors.MoveToImmutable() : null;
+    }
+}
