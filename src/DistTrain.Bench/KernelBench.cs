@@ -15,7 +15,10 @@ public sealed record KernelBenchOptions
     public double BurstSeconds { get; init; } = 0.004;
 
     /// <summary>The core that single-threaded cases are pinned to; negative for none.</summary>
-    public int Core { get; init; } = Environment.ProcessorCount - 1;
+    public int Core { get; init; } = LastCore();
+
+    /// <summary>The last core that this process may use.</summary>
+    public static int LastCore() => Kernels.CoreSet.Supported && Kernels.CoreSet.OfCurrentThread() is { } cores ? cores[cores.Count - 1] : Environment.ProcessorCount - 1;
 
     /// <summary>Whether peers that are not part of this program are measured too.</summary>
     public bool Peers { get; init; } = true;
@@ -31,7 +34,10 @@ public static class KernelBench
     /// <param name="cases">What to measure.</param>
     /// <param name="options">How.</param>
     /// <param name="note">Hears what is missing on this machine.</param>
-    public static IEnumerable<BenchResult> Run(IEnumerable<BenchCase> cases, KernelBenchOptions options, Action<string> note)
+    /// <param name="cancellation">Ends it between two bursts.</param>
+    /// <exception cref="OperationCanceledException">It was ended.</exception>
+    public static IEnumerable<BenchResult> Run(
+        IEnumerable<BenchCase> cases, KernelBenchOptions options, Action<string> note, CancellationToken cancellation = default)
     {
         using var affinity = new CpuAffinity(options.Core);
         affinity.Pin();
@@ -44,7 +50,7 @@ public static class KernelBench
             using var setup = new BenchSetup(one, torch, affinity);
             one.Prepare(setup);
             Contender ours = setup.Mine ?? throw new InvalidOperationException($"{one.Name}: the case measures nothing.");
-            double[][] times = turns.Measure([ours, .. setup.Peers]);
+            double[][] times = turns.Measure([ours, .. setup.Peers], cancellation);
             for (int i = 0; i < setup.Peers.Count; i++) yield return Compare(one, times[0], setup.Peers[i], times[i + 1]);
             foreach (string missing in setup.Missing) yield return new BenchResult(one.Name, Value(one, one.Work, times[0]), UnitName(one.Unit), missing, null, null, null, null);
             if (setup.Peers.Count + setup.Missing.Count == 0) yield return new BenchResult(one.Name, Value(one, one.Work, times[0]), UnitName(one.Unit), null, null, null, null, null);

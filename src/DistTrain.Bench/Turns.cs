@@ -9,12 +9,14 @@ internal sealed class Turns(double burstSeconds, double seconds)
     private const int LeastRounds = 5;
 
     /// <summary>The seconds a call took, [contender][round].</summary>
-    public double[][] Measure(IReadOnlyList<Contender> contenders)
+    /// <exception cref="OperationCanceledException">Asked to stop between two bursts.</exception>
+    public double[][] Measure(IReadOnlyList<Contender> contenders, CancellationToken cancellation)
     {
         int[] calls = new int[contenders.Count];
         double round = 0;
         for (int i = 0; i < calls.Length; i++)
         {
+            cancellation.ThrowIfCancellationRequested();
             contenders[i].Prepare();
             contenders[i].Burst(2);
             double once = contenders[i].Burst(1);
@@ -25,7 +27,13 @@ internal sealed class Turns(double burstSeconds, double seconds)
         int rounds = (int)Math.Clamp(seconds / Math.Max(round, 1e-9), LeastRounds, 1000);
         double[][] times = [.. contenders.Select(_ => new double[rounds])];
         for (int r = 0; r < rounds; r++)
-            for (int i = 0; i < calls.Length; i++) times[i][r] = contenders[i].Burst(calls[i]) / calls[i];
+        {
+            for (int i = 0; i < calls.Length; i++)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                times[i][r] = contenders[i].Burst(calls[i]) / calls[i];
+            }
+        }
         return times;
     }
 

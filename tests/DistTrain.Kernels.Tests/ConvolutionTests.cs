@@ -26,6 +26,9 @@ public unsafe class ConvolutionTests
         (2, new ConvolutionShape(9, 6, 3, 34, 2, 3) { PadTop = 1, PadRight = 2, StrideY = 2, DilationY = 3 }),
         (1, new ConvolutionShape(3, 4, 2, 17, 3, 3) { PadTop = 4, PadLeft = 3, PadBottom = 2, PadRight = 5 }),
         (1, ConvolutionShape.Square(3, 64, 32, 32, 3, padding: 1)),
+        // Taps whose weights lie apart: three of five or six rows, under a stride.
+        (2, new ConvolutionShape(9, 6, 32, 1, 5, 3) { StrideY = 2 }),
+        (1, new ConvolutionShape(11, 9, 33, 1, 6, 3) { StrideY = 2, PadLeft = 1, PadRight = 1 }),
     ];
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Shapes.Length)];

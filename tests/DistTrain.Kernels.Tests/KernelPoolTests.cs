@@ -68,6 +68,56 @@ public unsafe class KernelPoolTests
         }
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Run_PartThrowsOnAnyNumberOfThreads_EndsTheOthers(int threads)
+    {
+        using var pool = new KernelPool(threads);
+        int* counts = stackalloc int[8];
+        Assert.Throws<InvalidOperationException>(() => pool.Run(8, new Count { Counts = counts, Fails = true }));
+        for (int i = 0; i < 8; i++) Assert.Equal(1, counts[i]);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Run_TooManyParts_ThrowsOnAnyNumberOfThreads(int threads)
+    {
+        using var pool = new KernelPool(threads);
+        Assert.Throws<ArgumentOutOfRangeException>(() => pool.Run(70_000, default(Count)));
+    }
+
+    [Fact]
+    public void Dispose_TwiceAndThenUsed_RunsOnTheCaller()
+    {
+        var pool = new KernelPool(3);
+        int* counts = stackalloc int[4];
+        pool.Run(4, new Count { Counts = counts });
+        pool.Dispose();
+        pool.Dispose();
+        pool.Run(4, new Count { Counts = counts });
+        for (int i = 0; i < 4; i++) Assert.Equal(2, counts[i]);
+    }
+
+    [Fact]
+    public void Run_TwoCallersAtOnce_RunEachOfTheirParts()
+    {
+        using var pool = new KernelPool(3);
+        long[] sums = new long[2];
+        using var start = new Barrier(2);
+        Thread[] callers = [.. Enumerable.Range(0, 2).Select(caller => new Thread(() =>
+        {
+            int* counts = stackalloc int[50];
+            start.SignalAndWait();
+            for (int round = 0; round < 5_000; round++) pool.Run(1 + (round % 50), new Count { Counts = counts });
+            for (int i = 0; i < 50; i++) sums[caller] += counts[i];
+        }))];
+        foreach (Thread caller in callers) caller.Start();
+        foreach (Thread caller in callers) caller.Join();
+        Assert.Equal([100L * 1275, 100L * 1275], sums);
+    }
+
     [Fact]
     public void Pool_NoThreads_Throws() => Assert.Throws<ArgumentOutOfRangeException>(() => new KernelPool(0));
 

@@ -21,15 +21,19 @@ public unsafe class SegmentedDeepTests
         float[] expected = new float[w.Length];
         fixed (float* e = expected)
             ReferenceGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, e, strideW);
+        float[] expectedBias = new float[outputs];
+        fixed (float* e = expectedBias) ReferenceGemm.ColumnSum(y.Pointer, strideY, outputs, ranges, starts, e);
         for (int threads = 1; threads <= 2; threads++)
         {
             using var pool = new KernelPool(threads);
             foreach (SimdLevel level in TestData.Levels)
             {
                 using var forced = SimdPath.Force(level);
+                using var db = new BoundedMemory(outputs);
                 w.Span.Clear();
-                SegmentedGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, w.Pointer, strideW, pool);
+                SegmentedGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, w.Pointer, strideW, pool, db.Pointer);
                 TestData.AssertSameBits(expected, w.Span, $"{leaves} at {level} on {threads} threads");
+                TestData.AssertSameBits(expectedBias, db.Span, $"the bias, {leaves} at {level} on {threads} threads");
             }
         }
     }

@@ -2,33 +2,35 @@ using System.ComponentModel;
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using DistTrain.Core;
 
 namespace DistTrain.Bench.Peers;
 
 /// <summary>A Python process with PyTorch, on the same core as ours: while one works, the other waits.</summary>
 internal sealed class TorchProcess : IDisposable
 {
+    // To bring PyTorch into memory from a cold disk, and to answer one request.
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(600);
+
     private readonly Process _process;
-    private readonly string _script;
     private int _last;
 
-    private TorchProcess(Process process, string script)
-    {
-        _process = process;
-        _script = script;
-    }
+    private TorchProcess(Process process) => _process = process;
 
     /// <summary>Starts the first Python that has PyTorch; null when there is none.</summary>
+    /// <param name="python">The only one to try; null to look for one.</param>
+    /// <param name="note">Hears when none is found.</param>
+    /// <exception cref="DistTrainException"><paramref name="python"/> has no PyTorch, or is no Python.</exception>
     public static TorchProcess? TryStart(string? python, Action<string> note)
     {
-        string script = Path.Combine(Path.GetTempPath(), $"disttrain-torch-peer-{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}.py");
-        using (Stream source = typeof(TorchProcess).Assembly.GetManifestResourceStream("DistTrain.Bench.torch_peer.py")!)
-        using (FileStream target = File.Create(script)) source.CopyTo(target);
+        using var reader = new StreamReader(typeof(TorchProcess).Assembly.GetManifestResourceStream("DistTrain.Bench.torch_peer.py")!);
+        string script = reader.ReadToEnd();
         foreach (string candidate in python is null ? ["python3", "/usr/bin/python3"] : new[] { python })
         {
             if (TryStart(candidate, script) is { } started) return started;
         }
-        File.Delete(script);
+        if (python is not null) throw new DistTrainException(ExitCode.BadUsage, $"--python: '{python}' is no Python that has PyTorch");
         note("PyTorch: no Python with it was found (--python names one); its columns stay empty");
         return null;
     }
@@ -56,16 +58,14 @@ internal sealed class TorchProcess : IDisposable
     public void Dispose()
     {
         _process.StandardInput.Close();
-        if (!_process.WaitForExit(TimeSpan.FromSeconds(5))) _process.Kill();
-        _process.Dispose();
-        File.Delete(_script);
+        End(_process, TimeSpan.FromSeconds(5));
     }
 
     private static TorchProcess? TryStart(string python, string script)
     {
         var start = new ProcessStartInfo(python)
         {
-            ArgumentList = { script },
+            ArgumentList = { "-c", script },
             UseShellExecute = false,
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -79,15 +79,26 @@ internal sealed class TorchProcess : IDisposable
             Process process = Process.Start(start)!;
             process.ErrorDataReceived += (_, _) => { };
             process.BeginErrorReadLine();
-            if (process.StandardOutput.ReadLine() is not null) return new TorchProcess(process, script);
-            process.WaitForExit();
-            process.Dispose();
+            if (Line(process, StartLimit)?.StartsWith("{\"torch\":", StringComparison.Ordinal) == true) return new TorchProcess(process);
+            End(process, TimeSpan.Zero);
         }
         catch (Win32Exception)
         {
             // This Python isn't there: the next one may be.
         }
         return null;
+    }
+
+    private static void End(Process process, TimeSpan patience)
+    {
+        if (!process.WaitForExit(patience)) process.Kill();
+        process.Dispose();
+    }
+
+    private static string? Line(Process process, TimeSpan limit)
+    {
+        Task<string?> line = process.StandardOutput.ReadLineAsync();
+        return line.Wait(limit) ? line.Result : null;
     }
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
@@ -98,7 +109,7 @@ internal sealed class TorchProcess : IDisposable
     {
         _process.StandardInput.WriteLine(request);
         _process.StandardInput.Flush();
-        string answer = _process.StandardOutput.ReadLine() ?? throw new InvalidOperationException("PyTorch: the Python process ended");
+        string answer = Line(_process, AnswerLimit) ?? throw new InvalidOperationException("PyTorch: the Python process ended, or does not answer");
         return JsonDocument.Parse(answer);
     }
 }

@@ -43,7 +43,7 @@ internal static class BenchCommand
         var command = new Command(name, description);
         var filters = new Argument<string[]>("NAME") { Arity = ArgumentArity.ZeroOrMore, Description = "Only what has one of these in its name; all when there is none." };
         var seconds = new Option<double>("--seconds") { HelpName = "S", DefaultValueFactory = _ => 2, Description = "Seconds for each, about." };
-        var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => Environment.ProcessorCount - 1, Description = "The core that single-threaded ones are pinned to." };
+        var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => KernelBenchOptions.LastCore(), Description = "The core that single-threaded ones are pinned to." };
         var free = new Option<bool>("--no-pin") { Description = "Leaves them on any core." };
         var list = new Option<bool>("--list") { Description = "Prints the names and measures nothing." };
         var alone = new Option<bool>("--no-pytorch") { Description = "Leaves PyTorch out." };
@@ -57,9 +57,9 @@ internal static class BenchCommand
             JsonFile.CheckPlace(jsonFile);
             string[] asked = parsed.GetValue(filters) ?? [];
             List<BenchCase> cases = [.. all.Where(c => asked.Length == 0 || asked.Any(f => c.Name.Contains(f, StringComparison.Ordinal)))];
+            foreach (string unknown in asked.Where(f => !cases.Exists(c => c.Name.Contains(f, StringComparison.Ordinal)) && cases.Count > 0)) context.Error.WriteLine($"disttrain: bench {name}: nothing has {unknown} in its name");
             if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
-            if (parsed.GetValue(core) < 0 || parsed.GetValue(core) >= Environment.ProcessorCount) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine has no core {parsed.GetValue(core)}");
             if (parsed.GetValue(list))
             {
                 foreach (BenchCase one in cases) context.Out.WriteLine(one.Name);
@@ -75,14 +75,22 @@ internal static class BenchCommand
             List<string> notes = [];
             var rows = new List<BenchRow>();
             context.Out.WriteLine($"{"kernel",-46} {"value",10} {"unit",-8} {"peer",-16} {"peer's",10} {"ratio",7}   quartiles");
-            foreach (BenchResult result in KernelBench.Run(cases, options, Note))
+            int code = 0;
+            try
             {
-                cancellation.ThrowIfCancellationRequested();
-                rows.Add(new(result.Name, result.Value, result.Unit, result.Peer, result.PeerValue, result.Ratio, result.RatioLow, result.RatioHigh));
-                context.Out.WriteLine(Line(result));
+                foreach (BenchResult result in KernelBench.Run(cases, options, Note, cancellation))
+                {
+                    rows.Add(new(result.Name, result.Value, result.Unit, result.Peer, result.PeerValue, result.Ratio, result.RatioLow, result.RatioHigh));
+                    context.Out.WriteLine(Line(result));
+                }
+            }
+            catch (OperationCanceledException)
+            {
+                Note("interrupted: what follows was not measured");
+                code = (int)ExitCode.Interrupted;
             }
             JsonFile.Write(jsonFile, new BenchReport(rows, SimdPath.Current.ToString(), Environment.ProcessorCount, NumericsRevision.Current, notes));
-            return Task.FromResult(0);
+            return Task.FromResult(code);
 
             void Note(string text)
             {

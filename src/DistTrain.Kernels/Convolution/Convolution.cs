@@ -59,13 +59,14 @@ public static unsafe class Convolution
     /// <param name="x">(examples, height, width, channels).</param>
     /// <param name="packed">The weights from <see cref="PackForward"/>.</param>
     /// <param name="y">(examples, output height, output width, outputs): overwritten; apart from the operands.</param>
-    /// <param name="epilogue">Bias (outputs) and activation; default for nothing.</param>
+    /// <param name="epilogue">Bias (outputs) and activation; default for nothing. No way back.</param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void Forward(
         in ConvolutionShape shape, int examples, float* x, float* packed, float* y, GemmEpilogue epilogue = default, KernelPool? pool = null)
     {
         nint length = ForwardPackedLength(shape);
         Check(examples, x, examples * shape.InputLength, nameof(x), packed, length, y, examples * shape.OutputLength, nameof(y));
+        CheckEpilogue(epilogue, shape.Outputs, y, examples * shape.OutputLength);
         if (examples > 0) Run(CorrelationProblem.Forward(shape.Flattened(), examples, x, packed, epilogue, y), shape.Depthwise, pool);
     }
 
@@ -79,13 +80,14 @@ public static unsafe class Convolution
     /// <param name="dY">(examples, output height, output width, outputs).</param>
     /// <param name="packed">The weights from <see cref="PackData"/>.</param>
     /// <param name="dX">(examples, height, width, channels): overwritten; apart from the operands.</param>
-    /// <param name="epilogue">Bias (channels) and activation, for transposed convolutions; default for nothing.</param>
+    /// <param name="epilogue">Bias (channels) and activation, for transposed convolutions; default for nothing. No way back.</param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void DataGradient(
         in ConvolutionShape shape, int examples, float* dY, float* packed, float* dX, GemmEpilogue epilogue = default, KernelPool? pool = null)
     {
         nint length = DataPackedLength(shape);
         Check(examples, dY, examples * shape.OutputLength, nameof(dY), packed, length, dX, examples * shape.InputLength, nameof(dX));
+        CheckEpilogue(epilogue, shape.Channels, dX, examples * shape.InputLength);
         if (examples > 0) Run(CorrelationProblem.Data(shape.Flattened(), examples, dY, packed, epilogue, dX), shape.Depthwise, pool);
     }
 
@@ -139,19 +141,20 @@ public static unsafe class Convolution
     /// <param name="leafStarts">(leaves + 1): leaf i has ranges [leafStarts[i], leafStarts[i + 1]); at least one leaf.</param>
     /// <param name="db">(outputs): overwritten.</param>
     /// <param name="pool">Null for the caller alone.</param>
-    /// <exception cref="ArgumentException">The leaves don't describe the ranges.</exception>
+    /// <exception cref="ArgumentException">The leaves don't describe the ranges, or they have 2^31 pixels or more.</exception>
     public static void BiasGradient(
         in ConvolutionShape shape, float* dY, ReadOnlySpan<KRange> ranges, ReadOnlySpan<int> leafStarts, float* db, KernelPool? pool = null)
     {
         shape.Validate();
         nint examples = SegmentedGemm.CheckLeaves(ranges, leafStarts);
-        int pixels = shape.OutputHeight * shape.OutputWidth;
+        nint pixels = (nint)shape.OutputHeight * shape.OutputWidth;
+        if (examples * pixels > int.MaxValue) ThrowPixels(examples * pixels);
         Guard.NotNull(dY, examples, nameof(dY));
         Guard.NotNull(db, 1, nameof(db));
         Guard.Apart(db, shape.Outputs, dY, examples * shape.OutputLength);
         // The ranges in pixels; two floats have the room of one.
         var rows = (KRange*)Workspace.Get((2 * ranges.Length) + 2);
-        for (int i = 0; i < ranges.Length; i++) rows[i] = new KRange(checked(ranges[i].Start * pixels), checked(ranges[i].Count * pixels));
+        for (int i = 0; i < ranges.Length; i++) rows[i] = new KRange((int)(ranges[i].Start * pixels), (int)(ranges[i].Count * pixels));
         fixed (int* l = leafStarts)
         {
             var kernel = new ColumnSumKernel
@@ -178,6 +181,14 @@ public static unsafe class Convolution
         Guard.NotNull(w, 1, nameof(w));
         Guard.NotNull(packed, 1, nameof(packed));
         Guard.Apart(packed, length, w, shape.WeightLength);
+    }
+
+    private static void ThrowPixels(nint pixels) => Guard.ThrowSegments($"The leaves have {pixels} pixels; there may be {int.MaxValue}.", "ranges");
+
+    private static void CheckEpilogue(GemmEpilogue epilogue, int channels, float* y, nint length)
+    {
+        if (epilogue.Outputs != null) Guard.ThrowSegments("A convolution's end adds a bias and applies an activation; the way back through one is a pass of its own.", nameof(epilogue));
+        if (epilogue.Bias != null) Guard.Apart(y, length, epilogue.Bias, channels);
     }
 
     private static void Check(

@@ -15,9 +15,9 @@ internal static unsafe class NineTaps512
     public const int LeastPixels = 4;
 
     /// <summary>One row of targets, neighbours in the source too.</summary>
-    /// <param name="segments">The three runs of three taps.</param>
+    /// <param name="segments">The three runs of three taps, and where in the weights each begins.</param>
     /// <param name="a">The first pixel's first tap, before the segments' offsets.</param>
-    /// <param name="b">The nine by 32 weights.</param>
+    /// <param name="b">The weights of all taps, 32 each, before the segments' offsets.</param>
     /// <param name="to">The first target.</param>
     /// <param name="toStride">Floats from one target to the next.</param>
     /// <param name="pixels">How many, at least <see cref="LeastPixels"/>.</param>
@@ -29,15 +29,16 @@ internal static unsafe class NineTaps512
         float* r0 = a + segments[0].A;
         float* r1 = a + segments[1].A;
         float* r2 = a + segments[2].A;
-        Vector512<float> u0 = Vector512.Load(b + 0), v0 = Vector512.Load(b + 16);
-        Vector512<float> u1 = Vector512.Load(b + 32), v1 = Vector512.Load(b + 48);
-        Vector512<float> u2 = Vector512.Load(b + 64), v2 = Vector512.Load(b + 80);
-        Vector512<float> u3 = Vector512.Load(b + 96), v3 = Vector512.Load(b + 112);
-        Vector512<float> u4 = Vector512.Load(b + 128), v4 = Vector512.Load(b + 144);
-        Vector512<float> u5 = Vector512.Load(b + 160), v5 = Vector512.Load(b + 176);
-        Vector512<float> u6 = Vector512.Load(b + 192), v6 = Vector512.Load(b + 208);
-        Vector512<float> u7 = Vector512.Load(b + 224), v7 = Vector512.Load(b + 240);
-        Vector512<float> u8 = Vector512.Load(b + 256), v8 = Vector512.Load(b + 272);
+        float* w0 = b + segments[0].B, w1 = b + segments[1].B, w2 = b + segments[2].B;
+        Vector512<float> u0 = Vector512.Load(w0 + 0), v0 = Vector512.Load(w0 + 16);
+        Vector512<float> u1 = Vector512.Load(w0 + 32), v1 = Vector512.Load(w0 + 48);
+        Vector512<float> u2 = Vector512.Load(w0 + 64), v2 = Vector512.Load(w0 + 80);
+        Vector512<float> u3 = Vector512.Load(w1 + 0), v3 = Vector512.Load(w1 + 16);
+        Vector512<float> u4 = Vector512.Load(w1 + 32), v4 = Vector512.Load(w1 + 48);
+        Vector512<float> u5 = Vector512.Load(w1 + 64), v5 = Vector512.Load(w1 + 80);
+        Vector512<float> u6 = Vector512.Load(w2 + 0), v6 = Vector512.Load(w2 + 16);
+        Vector512<float> u7 = Vector512.Load(w2 + 32), v7 = Vector512.Load(w2 + 48);
+        Vector512<float> u8 = Vector512.Load(w2 + 64), v8 = Vector512.Load(w2 + 80);
         nint s3 = 3 * toStride;
         for (int x = 0; ; x += 4)
         {

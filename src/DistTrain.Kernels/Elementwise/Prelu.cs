@@ -200,7 +200,8 @@ public static unsafe class Prelu
                     nint i = 0;
                     for (; i <= length - 16; i += 16) sum = Add(sum, T.Load(DY + at + i), T.Load(X + at + i));
                     int rest = (int)(length - i);
-                    if (rest > 0) sum = Add(sum, T.LoadPartial(DY + at + i, rest), T.LoadPartial(X + at + i, rest));
+                    // The lanes beyond keep their sums, the sign of a zero included.
+                    if (rest > 0) sum = T.Select(T.FirstLanes(rest), Add(sum, T.LoadPartial(DY + at + i, rest), T.LoadPartial(X + at + i, rest)), sum);
                 }
             }
             return Inner == 1 ? sum : T.Broadcast(T.Sum(sum));

@@ -50,7 +50,11 @@ public readonly unsafe struct GemmEpilogue
     /// <param name="activation">The activation; its derivative must follow from its output.</param>
     /// <param name="outputs">(m, n): what it gave.</param>
     /// <param name="stride">Floats from one row of the outputs to the next.</param>
-    public static GemmEpilogue Backward(Activation activation, float* outputs, nint stride) => new(activation, outputs, stride);
+    public static GemmEpilogue Backward(Activation activation, float* outputs, nint stride)
+    {
+        Guard.NotNull(outputs, 1, nameof(outputs));
+        return new(activation, outputs, stride);
+    }
 }
 
 /// <summary>
@@ -234,6 +238,7 @@ public static unsafe class Gemm
         Guard.NotNull(c, m, nameof(c));
         nint sizeC = Extent(m, n, ldc);
         Guard.Apart(c, sizeC, a, transA ? Extent(k, m, lda) : Extent(m, k, lda));
+        if (epilogue.Bias != null) Guard.Apart(c, sizeC, epilogue.Bias, n);
         if (epilogue.Outputs != null)
         {
             Guard.Stride(epilogue.StrideOutputs, n, nameof(epilogue));

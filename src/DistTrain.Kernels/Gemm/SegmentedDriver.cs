@@ -38,7 +38,8 @@ internal static unsafe class SegmentedDriver
 
     private const double GrainWork = 256 * 1024;
 
-    public static void Run(SegmentedProblem problem, KernelPool? pool)
+    /// <summary>Runs it; false when the column sums of dY are left to be taken apart, as they are for deep leaves.</summary>
+    public static bool Run(SegmentedProblem problem, KernelPool? pool)
     {
         nint* depths = stackalloc nint[problem.Leaves];
         problem.Depths = depths;
@@ -50,19 +51,22 @@ internal static unsafe class SegmentedDriver
             for (int r = problem.LeafStarts[leaf]; r < problem.LeafStarts[leaf + 1]; r++) depths[leaf] += problem.Ranges[r].Count;
             problem.Depth += depths[leaf];
         }
+        bool apart = problem.DB != null && SegmentedDeep.Suits(in problem);
+        if (apart) problem.DB = null;
         double work = (double)problem.Outputs * problem.Inputs * Math.Max(problem.Depth, 1);
         var body = new Body { Problem = problem, Level = SimdPath.Current };
         body.Parts = pool is null ? 1 : (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
         body.ByColumns = problem.Inputs >= problem.Outputs;
         if (body.Parts <= 1) body.Run(0);
         else pool!.Run(body.Parts, body);
+        return !apart;
     }
 
     private static void Blocks<T>(in SegmentedProblem p, nint rowBegin, nint rowEnd, nint columnBegin, nint columnEnd)
         where T : struct, ILanes<T>
     {
         if (rowBegin == rowEnd || columnBegin == columnEnd) return;
-        if (p.DB == null && SegmentedDeep.Suits(in p))
+        if (SegmentedDeep.Suits(in p))
         {
             SegmentedDeep.Run<T>(in p, rowBegin, rowEnd, columnBegin, columnEnd);
             return;

@@ -72,7 +72,7 @@ public static unsafe class SegmentedGemm
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {
-            SegmentedDriver.Run(
+            bool whole = SegmentedDriver.Run(
                 new SegmentedProblem
                 {
                     DY = dY,
@@ -89,6 +89,7 @@ public static unsafe class SegmentedGemm
                     DB = db,
                 },
                 pool);
+            if (!whole) ColumnSum(dY, strideDY, outputs, ranges, leafStarts, db, pool);
         }
     }
 

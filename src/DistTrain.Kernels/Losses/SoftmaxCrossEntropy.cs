@@ -132,7 +132,10 @@ public static unsafe class SoftmaxCrossEntropy
         Guard.Stride(classes, 1, nameof(classes));
         Guard.NotNull(logits, rows, nameof(logits));
         Guard.NotNull(losses, rows, nameof(losses));
-        if (dLogits != null) Guard.SameOrApart(dLogits, logits, rows * classes);
+        Guard.Apart(losses, rows, logits, rows * classes);
+        if (dLogits == null) return;
+        Guard.SameOrApart(dLogits, logits, rows * classes);
+        Guard.Apart(losses, rows, dLogits, rows * classes);
     }
 
     private static void CheckLabels(int* labels, nint rows, nint classes, int? ignored)

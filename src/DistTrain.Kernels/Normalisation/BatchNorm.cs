@@ -123,6 +123,9 @@ public static unsafe class BatchNorm
         Guard.NotNull(dx, rows, nameof(dx));
         Guard.NotNull(dScale, channels, nameof(dScale));
         Guard.NotNull(dShift, channels, nameof(dShift));
+        Guard.Apart(dScale, channels, dx, rows * channels);
+        Guard.Apart(dShift, channels, dx, rows * channels);
+        Guard.Apart(dScale, channels, dShift, channels);
         Guard.SameOrApart(dx, x, rows * channels);
         Guard.SameOrApart(dx, dy, rows * channels);
         int leaves = leafStarts.Length - 1;

@@ -17,6 +17,14 @@ internal static unsafe class RowNorm
         Guard.NotNull(reciprocals, rows, nameof(reciprocals));
         ArgumentOutOfRangeException.ThrowIfNegative(epsilon);
         Guard.SameOrApart(y, x, rows * features);
+        Guard.Apart(reciprocals, rows, y, rows * features);
+        Guard.Apart(reciprocals, rows, x, rows * features);
+        if (means != null)
+        {
+            Guard.Apart(means, rows, reciprocals, rows);
+            Guard.Apart(means, rows, y, rows * features);
+            Guard.Apart(means, rows, x, rows * features);
+        }
         var kernel = new RowNormForwardKernel<TStyle>
         {
             X = x,
@@ -56,6 +64,13 @@ internal static unsafe class RowNorm
         Guard.NotNull(dScale, features, nameof(dScale));
         Guard.SameOrApart(dx, dy, rows * features);
         Guard.SameOrApart(dx, x, rows * features);
+        Guard.Apart(dScale, features, dx, rows * features);
+        Guard.Apart(dScale, features, scale, features);
+        if (dShift != null)
+        {
+            Guard.Apart(dShift, features, dScale, features);
+            Guard.Apart(dShift, features, dx, rows * features);
+        }
         nint count = 0;
         foreach (KRange range in ranges) count += range.Count;
         fixed (KRange* r = ranges)

@@ -60,7 +60,8 @@ internal unsafe interface IArithmetic<T>
     static abstract T BitsToFloat(T a);
 
     /// <summary>
-    /// a · 2^n, rounded once, for |a| in [0.5, 2), infinite or NaN, and n a float that holds an integer in [-252, 254].
+    /// a · 2^n for n a float that holds an integer in [-252, 254], as two products by powers of two: rounded once where the
+    /// first of them is exact, as it is for |a| in [0.5, 2), infinite or NaN, for n = 0, and wherever it stays normal.
     /// </summary>
     static abstract T TimesPowerOfTwo(T a, T n);
 

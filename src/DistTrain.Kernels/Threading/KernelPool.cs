@@ -62,17 +62,18 @@ public sealed unsafe class KernelPool : IDisposable
     /// runs once; the body that the parts see is one copy.
     /// </summary>
     /// <exception cref="Exception">The first exception that a part threw, after all parts ended.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">More than 65,535 parts.</exception>
     public void Run<TBody>(int parts, TBody body)
         where TBody : unmanaged, IParallelBody
     {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(parts, MaxParts);
         if (_workers.Length == 0 || parts <= 1 || Interlocked.Exchange(ref _busy, 1) != 0)
         {
-            for (int part = 0; part < parts; part++) body.Run(part);
+            Alone(parts, body);
             return;
         }
         try
         {
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(parts, MaxParts);
             Fork(parts, &body, &Invoke<TBody>);
         }
         finally
@@ -81,15 +82,35 @@ public sealed unsafe class KernelPool : IDisposable
         }
     }
 
-    /// <summary>Ends the workers. No region may be running.</summary>
+    /// <summary>Ends the workers; what runs afterwards runs on its caller alone. No region may be running.</summary>
     public void Dispose()
     {
+        if (_stopping) return;
         _stopping = true;
+        Volatile.Write(ref _busy, 1);
         foreach (Worker worker in _workers) worker.Stop();
     }
 
     private static void Invoke<TBody>(void* body, int part)
         where TBody : unmanaged, IParallelBody => ((TBody*)body)->Run(part);
+
+    private static void Alone<TBody>(int parts, TBody body)
+        where TBody : unmanaged, IParallelBody
+    {
+        ExceptionDispatchInfo? failure = null;
+        for (int part = 0; part < parts; part++)
+        {
+            try
+            {
+                body.Run(part);
+            }
+            catch (Exception first)
+            {
+                failure ??= ExceptionDispatchInfo.Capture(first);
+            }
+        }
+        failure?.Throw();
+    }
 
     private void Fork(int parts, void* body, delegate*<void*, int, void> invoke)
     {
