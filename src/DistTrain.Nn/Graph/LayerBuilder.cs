@@ -42,9 +42,19 @@ internal sealed class LayerBuilder(NetworkBuilder network, string name, string k
         return (channels, height, width);
     }
 
-    /// <summary>The shape of an input that has to be sequences, [time, features].</summary>
+    /// <summary>The shape of an input that has to be sequences, [time, features]; a grey image is the sequence of its rows.</summary>
     public (int Time, int Features) Sequences(string hint = "put 'embedding' before it, or 'reshape' the input") =>
-        Input is [int time, int features] ? (time, features) : throw Refuse("sequences, [time, features]", hint);
+        Input is [_, _] or [1, _, _] ? (Input[^2], Input[^1]) : throw Refuse("sequences, [time, features]", hint);
+
+    /// <summary>The value with each row's length, for a layer over so many positions; null where rows have no padding.</summary>
+    public int? Lengths(int time) => Network.Lengths is { } lengths && lengths.Time == time ? lengths.Value : null;
+
+    /// <summary>Adds a layer whose second input is each row's length, where there is padding.</summary>
+    public void AppendSequence(Layer layer, int time)
+    {
+        if (Lengths(time) is { } lengths) Network.Join(layer, [Network.Value, lengths], Name, Kind);
+        else Append(layer);
+    }
 
     /// <summary>Adds the layer that the description stands for.</summary>
     public void Append(Layer layer) => Network.Append(layer, Name, Kind);
