@@ -50,11 +50,17 @@ internal sealed class LayerBuilder(NetworkBuilder network, string name, string k
     public int? Lengths(int time) => Network.Lengths is { } lengths && lengths.Time == time ? lengths.Value : null;
 
     /// <summary>Adds a layer whose second input is each row's length, where there is padding.</summary>
-    public void AppendSequence(Layer layer, int time)
+    /// <param name="layer">The layer.</param>
+    /// <param name="time">Positions of a row.</param>
+    /// <param name="suffix">What its name has behind this layer's, where there are several.</param>
+    public void AppendSequence(Layer layer, int time, string suffix = "")
     {
-        if (Lengths(time) is { } lengths) Network.Join(layer, [Network.Value, lengths], Name, Kind);
-        else Append(layer);
+        if (Lengths(time) is { } lengths) Network.Join(layer, [Network.Value, lengths], Name + suffix, Kind);
+        else Network.Append(layer, Name + suffix, Kind);
     }
+
+    /// <summary>Adds another description's layers as a part of this one, its tensors' names behind this one's.</summary>
+    public void Emit(string part, LayerSpec spec, LayerSpec? next = null) => spec.Emit(new LayerBuilder(Network, $"{Name}.{part}", spec.Kind, next));
 
     /// <summary>Adds the layer that the description stands for.</summary>
     public void Append(Layer layer) => Network.Append(layer, Name, Kind);

@@ -38,12 +38,14 @@ public abstract record LossSpec
         return spec;
     }
 
-    private protected void RequireOutput(ImmutableArray<int> output, int wanted, string because)
+    private protected void RequireOutput(ImmutableArray<int> output, int wanted, string because) => RequireOutput(output, [wanted], because);
+
+    private protected void RequireOutput(ImmutableArray<int> output, ImmutableArray<int> wanted, string because)
     {
-        if (output is [int width] && width == wanted) return;
+        if (output.SequenceEqual(wanted)) return;
         throw new DistTrainException(
             ExitCode.BadUsage,
-            $"loss: {Kind}: got a model output of shape {Shapes.Text(output)}, wanted [{wanted}] because {because}; end the model with 'dense: {wanted}'");
+            $"loss: {Kind}: got a model output of shape {Shapes.Text(output)}, wanted {Shapes.Text(wanted)} because {because}; end the model with 'dense: {wanted[^1]}'");
     }
 }
 

@@ -58,7 +58,7 @@ public sealed record SoftmaxCrossEntropySpec(double LabelSmoothing = 0, Immutabl
         if (!(LabelSmoothing is >= 0 and <= 1)) throw new DistTrainException(ExitCode.BadUsage, $"loss: {Kind}: got a label smoothing of {LabelSmoothing}, wanted 0 to 1");
         // Sequences have a label at each position.
         int time = output is [int t, _] ? t : 1;
-        RequireOutput(output is [_, int width] ? [width] : output, count, $"the data has {count} classes");
+        RequireOutput(output, output is [_, _] ? [time, count] : [count], $"the data has {count} classes");
         return new SoftmaxCrossEntropyLoss(count, time, this);
     }
 

@@ -39,7 +39,7 @@ internal sealed unsafe class RunBuffers : IDisposable
             lives.Value(kept, (2 * n) + 1);
         }
 
-        if (graph.OutputLengths is { } lengths) lives.Value(lengths, n);
+        if (graph.OutputLengths is { } lengths) lives.Value(lengths, (2 * n) + 1);
         if (graph.NeedsGradient(graph.Output)) lives.Gradient(graph.Output, n);
         (int Node, int Input)[] first = lives.FirstReaders();
         var parts = new int[n][];

@@ -36,10 +36,7 @@ public sealed record AttentionSpec(int Heads, bool Causal = false, bool Bias = t
         return spec;
     }
 
-    internal override void Emit(LayerBuilder builder) => Emit(builder, "");
-
-    /// <summary>The same inside another layer, its tensors' names behind <paramref name="prefix"/>.</summary>
-    internal void Emit(LayerBuilder builder, string prefix)
+    internal override void Emit(LayerBuilder builder)
     {
         (int time, int features) = builder.Sequences();
         if (Heads < 1 || features % Heads != 0) throw builder.Refuse($"features that {Heads} heads divide evenly", $"'heads' is {Heads}");
@@ -48,15 +45,15 @@ public sealed record AttentionSpec(int Heads, bool Causal = false, bool Bias = t
         if (Rotary && width % 2 != 0) throw builder.Refuse("heads of an even number of features for 'rotary'", $"{Heads} heads have {width} each");
         Initialiser init = Init ?? Initialisers.GlorotUniform;
         Parameter? BiasOf(string name, int units) =>
-            Bias ? builder.Declare(prefix + name, [units], Initialisers.Zeros, features, units, TensorRole.Undecayed) : null;
-        Parameter inWeight = builder.Declare($"{prefix}in_proj_weight", [3 * features, features], init, features, 3 * features);
+            Bias ? builder.Declare(name, [units], Initialisers.Zeros, features, units, TensorRole.Undecayed) : null;
+        Parameter inWeight = builder.Declare("in_proj_weight", [3 * features, features], init, features, 3 * features);
         Parameter? inBias = BiasOf("in_proj_bias", 3 * features);
-        Parameter outWeight = builder.Declare($"{prefix}out_proj.weight", [features, features], init, features, features);
+        Parameter outWeight = builder.Declare("out_proj.weight", [features, features], init, features, features);
         Parameter? outBias = BiasOf("out_proj.bias", features);
 
-        builder.Append(new DenseLayer(inWeight, inBias, Activation.Identity, time));
-        if (Rotary) builder.Append(new RotaryLayer(time, Heads, width));
+        builder.Network.Append(new DenseLayer(inWeight, inBias, Activation.Identity, time), $"{builder.Name}.in_proj", DenseSpec.Name);
+        if (Rotary) builder.Network.Append(new RotaryLayer(time, Heads, width), $"{builder.Name}.rotary", "rotary");
         builder.AppendSequence(new HeadsLayer(time, Heads, width, Causal, builder.Lengths(time) is not null), time);
-        builder.Append(new DenseLayer(outWeight, outBias, Activation.Identity, time));
+        builder.Network.Append(new DenseLayer(outWeight, outBias, Activation.Identity, time), $"{builder.Name}.out_proj", DenseSpec.Name);
     }
 }

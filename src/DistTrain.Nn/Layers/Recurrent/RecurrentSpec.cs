@@ -46,7 +46,7 @@ public abstract record RecurrentSpec(
         {
             RecurrentParameters[] parameters = [.. Enumerable.Range(0, directions).Select(d => Declare(builder, features, $"_l{layer}{(d == 1 ? "_reverse" : "")}"))];
             bool last = Return == RecurrentReturn.Last && layer == Layers - 1;
-            builder.AppendSequence(new RecurrentLayer(Cell, time, features, Hidden, [.. parameters], last, padded), time);
+            builder.AppendSequence(new RecurrentLayer(Cell, time, features, Hidden, [.. parameters], last, padded), time, Layers > 1 ? $".l{layer}" : "");
             features = directions * Hidden;
         }
     }
