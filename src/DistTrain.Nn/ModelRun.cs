@@ -182,6 +182,7 @@ public sealed unsafe class ModelRun : IDisposable
         Losses = _losses,
         Weights = _weights,
         Correct = _correct,
+        Lengths = _buffers.Lengths,
         Gradient = gradient,
         Pool = _step.Pool,
     });

@@ -77,7 +77,7 @@ public sealed class ModelTests
     {
         Refused(
             () => Model.Build(new([Layers.Tanh(), Layers.Dense(3)]), Losses.SoftmaxCrossEntropy, [1, 28, 28], 3, 0),
-            "model: layer 1 (dense): got an input of shape [1, 28, 28], wanted one row of values per example, [n]; put 'flatten' before it");
+            "model: layer 1 (dense): got an input of shape [1, 28, 28], wanted one row of values per example, [n], or sequences, [time, n]; put 'flatten' before it");
         Refused(
             () => Model.Build(new([Layers.Dense(12)]), Losses.SoftmaxCrossEntropy, [4], 10, 0),
             "loss: softmax_cross_entropy: got a model output of shape [12], wanted [10] because the data has 10 classes; end the model with 'dense: 10'");

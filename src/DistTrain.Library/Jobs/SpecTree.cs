@@ -12,7 +12,14 @@ internal static class SpecTree
 {
     public static YamlTree Of(ModelSpec model) => List(model.Layers.Select(Of));
 
-    public static YamlTree Of(LossSpec loss) => Text(loss.Kind)!;
+    public static YamlTree Of(LossSpec loss) => loss switch
+    {
+        SoftmaxCrossEntropySpec entropy when entropy != Losses.SoftmaxCrossEntropy => Map((entropy.Kind, Map(
+            ("label_smoothing", Number(entropy.LabelSmoothing)),
+            ("class_weights", entropy.ClassWeights.IsEmpty ? null : List(entropy.ClassWeights.Select(w => Number(w)!))),
+            ("ignore_index", Number(entropy.IgnoreIndex))))),
+        _ => Text(loss.Kind)!,
+    };
 
     public static YamlTree Of(LayerSpec layer) => layer switch
     {
@@ -21,6 +28,31 @@ internal static class SpecTree
             ("bias", Flag(dense.Bias)),
             ("init", Of(dense.Init)),
             ("bias_init", Of(dense.BiasInit))))),
+        EmbeddingSpec embedding => Map((embedding.Kind, Map(
+            ("vocabulary", Number(embedding.Vocabulary)),
+            ("out", Number(embedding.Out)),
+            ("padding", Number(embedding.Padding)),
+            ("first", Number(embedding.First)),
+            ("count", Number(embedding.Count)),
+            ("init", Of(embedding.Init))))),
+        UnembedSpec unembed => Map((unembed.Kind, Map(("of", Text(unembed.Of)), ("bias", Flag(unembed.Bias))))),
+        PositionsSpec positions => Map((positions.Kind, Map(("from", Text(positions.From == PositionKind.Learned ? "learned" : "sinusoidal")), ("init", Of(positions.Init))))),
+        RecurrentSpec recurrent => Map((recurrent.Kind, Map(
+            ("hidden", Number(recurrent.Hidden)),
+            ("layers", Number(recurrent.Layers)),
+            ("bidirectional", Flag(recurrent.Bidirectional)),
+            ("return", Text(recurrent.Return == RecurrentReturn.Last ? "last" : "sequence")),
+            ("bias", Flag(recurrent.Bias)),
+            ("init", Of(recurrent.Init)),
+            ("recurrent_init", Of(recurrent.RecurrentInit)),
+            ("bias_init", Of(recurrent.BiasInit)),
+            ("activation", recurrent is RnnSpec rnn ? Text(rnn.Relu ? "relu" : "tanh") : null)))),
+        AttentionSpec attention => Map((attention.Kind, Map(
+            ("heads", Number(attention.Heads)),
+            ("causal", Flag(attention.Causal)),
+            ("bias", Flag(attention.Bias)),
+            ("rotary", Flag(attention.Rotary)),
+            ("init", Of(attention.Init))))),
         _ => Text(layer.Kind)!,
     };
 

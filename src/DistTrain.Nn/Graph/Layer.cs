@@ -38,6 +38,15 @@ internal abstract class Layer(ImmutableArray<int> outputShape)
     /// <summary>What a pass works in and leaves nothing in: <see cref="NodeBuffers.Scratch"/>.</summary>
     public virtual Room Scratch => default;
 
+    /// <summary>
+    /// Another layer of the network whose <see cref="NodeBuffers.Kept"/> this one's backward writes to; it comes earlier,
+    /// so its backward comes later. Null for none.
+    /// </summary>
+    public virtual Layer? Partner => null;
+
+    /// <summary>What each run needs for itself and can't keep in plain floats: <see cref="NodeBuffers.State"/>.</summary>
+    public virtual IDisposable? NewState() => null;
+
     /// <summary>This layer and <paramref name="next"/>, which alone reads its output, as one; null when they can't be.</summary>
     public virtual Layer? Fuse(Layer next) => null;
 

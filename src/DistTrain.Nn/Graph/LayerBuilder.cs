@@ -42,9 +42,25 @@ internal sealed class LayerBuilder(NetworkBuilder network, string name, string k
         return (channels, height, width);
     }
 
-    /// <summary>The shape of an input that has to be sequences, [time, features].</summary>
+    /// <summary>The shape of an input that has to be sequences, [time, features]; a grey image is the sequence of its rows.</summary>
     public (int Time, int Features) Sequences(string hint = "put 'embedding' before it, or 'reshape' the input") =>
-        Input is [int time, int features] ? (time, features) : throw Refuse("sequences, [time, features]", hint);
+        Input is [_, _] or [1, _, _] ? (Input[^2], Input[^1]) : throw Refuse("sequences, [time, features]", hint);
+
+    /// <summary>The value with each row's length, for a layer over so many positions; null where rows have no padding.</summary>
+    public int? Lengths(int time) => Network.Lengths is { } lengths && lengths.Time == time ? lengths.Value : null;
+
+    /// <summary>Adds a layer whose second input is each row's length, where there is padding.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="time">Positions of a row.</param>
+    /// <param name="suffix">What its name has behind this layer's, where there are several.</param>
+    public void AppendSequence(Layer layer, int time, string suffix = "")
+    {
+        if (Lengths(time) is { } lengths) Network.Join(layer, [Network.Value, lengths], Name + suffix, Kind);
+        else Network.Append(layer, Name + suffix, Kind);
+    }
+
+    /// <summary>Adds another description's layers as a part of this one, its tensors' names behind this one's.</summary>
+    public void Emit(string part, LayerSpec spec, LayerSpec? next = null) => spec.Emit(new LayerBuilder(Network, $"{Name}.{part}", spec.Kind, next));
 
     /// <summary>Adds the layer that the description stands for.</summary>
     public void Append(Layer layer) => Network.Append(layer, Name, Kind);

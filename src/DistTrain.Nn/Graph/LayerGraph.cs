@@ -29,6 +29,9 @@ internal sealed class LayerGraph
     /// <summary>The value that the model gives.</summary>
     public int Output => _nodes.Count == 0 ? 0 : _nodes[^1].Output;
 
+    /// <summary>The value that says how many positions of each row of <see cref="Output"/> count; null where all do.</summary>
+    public int? OutputLengths { get; set; }
+
     /// <summary>Values of one example of a value.</summary>
     public int Width(int value) => _widths[value];
 
@@ -66,6 +69,9 @@ internal sealed class LayerGraph
         _nodes.Add(new LayerNode(layer, inputs, output));
         return output;
     }
+
+    /// <summary>The place of a layer's node.</summary>
+    public int IndexOf(Layer layer) => _nodes.FindIndex(n => n.Layer == layer);
 
     private int AddValue(int width, bool trained)
     {

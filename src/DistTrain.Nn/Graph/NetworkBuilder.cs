@@ -25,6 +25,15 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
     /// <summary>Its shape, for one example.</summary>
     public ImmutableArray<int> Shape { get; private set; } = input;
 
+    /// <summary>
+    /// The value with each row's length, (rows) ints, and how many positions its rows have: what the last embedding that
+    /// knows its padding made of the ids. Null when there is none. See <see cref="LayerBuilder.Lengths"/>.
+    /// </summary>
+    public (int Value, int Time)? Lengths { get; private set; }
+
+    /// <summary>The embeddings' tables, by their layers' names, for layers that share one.</summary>
+    public List<(string Name, EmbeddingLayer Layer)> Embeddings { get; } = [];
+
     /// <summary>Adds layers one after the other, each named by its index behind <paramref name="prefix"/>.</summary>
     public void Sequence(ImmutableArray<LayerSpec> layers, string prefix = "")
     {
@@ -68,6 +77,9 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
         Value = Graph.Add(layer, inputs);
         Shape = layer.OutputShape;
     }
+
+    /// <summary>Adds a layer beside the others that makes each row's length of the present value.</summary>
+    public void AddLengths(Layer layer, int time) => Lengths = (Graph.Add(layer, [Value]), time);
 
     /// <summary>Makes sure that an image's channels are last in memory.</summary>
     public void ChannelsLast()

@@ -6,7 +6,8 @@ using DistTrain.Kernels;
 namespace DistTrain.Nn;
 
 /// <summary>
-/// A fully connected layer: y = x·Wᵀ + b, with W [out, in] and b [out] as PyTorch's Linear.
+/// A fully connected layer: y = x·Wᵀ + b, with W [out, in] and b [out] as PyTorch's Linear. [in] becomes [out]; sequences
+/// [time, in] become [time, out], position by position.
 /// </summary>
 /// <param name="Out">Values of one example's output.</param>
 /// <param name="Bias">Whether b is there.</param>
@@ -37,11 +38,11 @@ public sealed record DenseSpec(int Out, bool Bias = true, Initialiser? Init = nu
     internal override Layer Compile(LayerBuilder builder)
     {
         if (Out < 1) throw builder.Refuse("at least one output", $"'out' is {Out}");
-        if (builder.Input is not [int inputs]) throw builder.Refuse("one row of values per example, [n]", "put 'flatten' before it");
+        if (builder.Input is not ([.., int inputs] and ([_] or [_, _]))) throw builder.Refuse("one row of values per example, [n], or sequences, [time, n]", "put 'flatten' before it");
         Initialiser init = Init ?? (builder.Next is ReluSpec ? Initialisers.HeNormal : Initialisers.GlorotUniform);
         Parameter weight = builder.Declare("weight", [Out, inputs], init, inputs, Out);
         Parameter? bias = Bias ? builder.Declare("bias", [Out], BiasInit ?? Initialisers.Zeros, inputs, Out, TensorRole.Undecayed) : null;
-        return new DenseLayer(weight, bias, Activation.Identity);
+        return new DenseLayer(weight, bias, Activation.Identity, builder.Input is [int time, _] ? time : null);
     }
 }
 
@@ -53,14 +54,22 @@ internal sealed unsafe class DenseLayer : Layer
 {
     private readonly Parameter _weight;
     private readonly Parameter? _bias;
+    private readonly int? _time;
+    private readonly int _positions;
     private readonly int _inputs;
     private readonly int _outputs;
 
-    public DenseLayer(Parameter weight, Parameter? bias, Activation activation)
-        : base([weight.Shape[0]])
+    /// <param name="weight">[out, in].</param>
+    /// <param name="bias">[out]; null for none.</param>
+    /// <param name="activation">What runs at the end of the forward GEMM.</param>
+    /// <param name="time">Positions of a row, for sequences; null for one row of values per example.</param>
+    public DenseLayer(Parameter weight, Parameter? bias, Activation activation, int? time = null)
+        : base(time is { } t ? [t, weight.Shape[0]] : [weight.Shape[0]])
     {
         _weight = weight;
         _bias = bias;
+        _time = time;
+        _positions = time ?? 1;
         Activation = activation;
         _outputs = weight.Shape[0];
         _inputs = weight.Shape[1];
@@ -71,7 +80,7 @@ internal sealed unsafe class DenseLayer : Layer
     public override ImmutableArray<Parameter> Parameters { get; }
 
     /// <inheritdoc/>
-    public override long Flops => (2L * _inputs * _outputs) + (_bias is null ? 0 : _outputs);
+    public override long Flops => _positions * ((2L * _inputs * _outputs) + (_bias is null ? 0 : _outputs));
 
     /// <inheritdoc/>
     public override bool BackwardReadsInput => true;
@@ -93,14 +102,14 @@ internal sealed unsafe class DenseLayer : Layer
     /// <inheritdoc/>
     public override Layer? Fuse(Layer next) =>
         next is ActivationLayer activation && Activation == Activation.Identity
-            ? new DenseLayer(_weight, _bias, activation.Activation) { InputActivation = InputActivation }
+            ? new DenseLayer(_weight, _bias, activation.Activation, _time) { InputActivation = InputActivation }
             : null;
 
     /// <inheritdoc/>
     public override (Layer Self, Layer Next)? HandOver(Layer next) =>
         next is DenseLayer dense && GoesBackThroughOwn
-            ? (new DenseLayer(_weight, _bias, Activation) { InputActivation = InputActivation, HandedOver = true },
-                new DenseLayer(dense._weight, dense._bias, dense.Activation) { InputActivation = Activation })
+            ? (new DenseLayer(_weight, _bias, Activation, _time) { InputActivation = InputActivation, HandedOver = true },
+                new DenseLayer(dense._weight, dense._bias, dense.Activation, dense._time) { InputActivation = Activation })
             : null;
 
     /// <summary>y (rows, out) = activation(x (rows, in) · Wᵀ + b).</summary>
@@ -108,7 +117,7 @@ internal sealed unsafe class DenseLayer : Layer
     {
         var epilogue = new GemmEpilogue(_bias is null ? null : step.Weight(_bias), Activation);
         Gemm.Multiply(
-            MatrixForm.Normal, MatrixForm.Transposed, step.Rows, _outputs, _inputs,
+            MatrixForm.Normal, MatrixForm.Transposed, Rows(step), _outputs, _inputs,
             1, node.Input(), _inputs, step.Weight(_weight), _inputs, 0, node.Output, _outputs, epilogue, step.Pool);
     }
 
@@ -121,7 +130,7 @@ internal sealed unsafe class DenseLayer : Layer
         float* dy = node.OutputGradient;
         if (GoesBackThroughOwn)
         {
-            Elementwise.ActivateBackward(Activation, dy, node.Output, dy, (nint)step.Rows * _outputs, step.Pool);
+            Elementwise.ActivateBackward(Activation, dy, node.Output, dy, Rows(step) * _outputs, step.Pool);
         }
 
         GradientPlan plan = step.Plan!;
@@ -129,7 +138,7 @@ internal sealed unsafe class DenseLayer : Layer
         {
             SegmentedGemm.WeightGradient(
                 dy, _outputs, node.Input(), _inputs, _outputs, _inputs,
-                plan.RangesOf(j), plan.LeafStartsOf(j), step.Gradient(_weight, j), _inputs, step.Pool,
+                plan.RangesOf(j, _positions), plan.LeafStartsOf(j), step.Gradient(_weight, j), _inputs, step.Pool,
                 _bias is null ? null : step.Gradient(_bias, j));
         }
 
@@ -138,7 +147,9 @@ internal sealed unsafe class DenseLayer : Layer
         if (node.InputGradient() == null) return;
         GemmEpilogue epilogue = InputActivation == Activation.Identity ? default : GemmEpilogue.Backward(InputActivation, node.Input(), _inputs);
         Gemm.Multiply(
-            MatrixForm.Normal, MatrixForm.Normal, step.Rows, _inputs, _outputs,
+            MatrixForm.Normal, MatrixForm.Normal, Rows(step), _inputs, _outputs,
             1, dy, _outputs, step.Weight(_weight), _inputs, 0, node.InputGradient(), _inputs, epilogue, step.Pool);
     }
+
+    private nint Rows(StepContext step) => (nint)step.Rows * _positions;
 }

@@ -26,6 +26,11 @@ internal readonly unsafe struct LossRows
     /// <summary>(rows, positions): receives 1 where the first of the largest outputs is the label, else 0.</summary>
     public byte* Correct { get; init; }
 
+    /// <summary>
+    /// (rows): how many positions of each row count, the others being padding, whatever their labels; null for all.
+    /// </summary>
+    public int* Lengths { get; init; }
+
     /// <summary>(rows, outputs): receives the gradient of the row losses' sum; null when it isn't wanted.</summary>
     public float* Gradient { get; init; }
 

@@ -7,22 +7,23 @@ namespace DistTrain.Nn;
 /// <summary>The description of a loss.</summary>
 public abstract record LossSpec
 {
-    private static readonly Dictionary<string, LossSpec> Known = new(StringComparer.Ordinal)
+    private static readonly Dictionary<string, Func<NamedChoice, LossSpec>> Readers = new(StringComparer.Ordinal)
     {
-        [SoftmaxCrossEntropySpec.Name] = new SoftmaxCrossEntropySpec(),
-        [SquaredErrorSpec.Name] = new SquaredErrorSpec(),
+        [SoftmaxCrossEntropySpec.Name] = SoftmaxCrossEntropySpec.Read,
+        [SquaredErrorSpec.Name] = choice => Plain(choice, new SquaredErrorSpec()),
     };
 
     /// <summary>The loss's name in a job.</summary>
     public abstract string Kind { get; }
 
-    /// <summary>Reads a loss: <c>softmax_cross_entropy</c> or <c>squared_error</c>.</summary>
-    /// <exception cref="DistTrainException">The loss is unknown (with the nearest spelling), or has options.</exception>
+    /// <summary>
+    /// Reads a loss: <c>squared_error</c> or <c>{ softmax_cross_entropy: { label_smoothing: 0.1 } }</c>.
+    /// </summary>
+    /// <exception cref="DistTrainException">The loss is unknown (with the nearest spelling), or an option is wrong.</exception>
     public static LossSpec FromConfig(ConfigNode node)
     {
-        NamedChoice choice = NamedChoice.Read(node, "loss", Known.Keys);
-        choice.RefuseOptions();
-        return Known[choice.Name];
+        NamedChoice choice = NamedChoice.Read(node, "loss", Readers.Keys);
+        return Readers[choice.Name](choice);
     }
 
     /// <summary>Makes the loss for a model's output, or says why it can't be.</summary>
@@ -31,20 +32,32 @@ public abstract record LossSpec
     /// <param name="targetWidth">Values of one example's target, for regression.</param>
     internal abstract Loss Compile(ImmutableArray<int> output, int? classes, int targetWidth);
 
-    private protected void RequireOutput(ImmutableArray<int> output, int wanted, string because)
+    private static LossSpec Plain(NamedChoice choice, LossSpec spec)
     {
-        if (output is [int width] && width == wanted) return;
+        choice.RefuseOptions();
+        return spec;
+    }
+
+    private protected void RequireOutput(ImmutableArray<int> output, int wanted, string because) => RequireOutput(output, [wanted], because);
+
+    private protected void RequireOutput(ImmutableArray<int> output, ImmutableArray<int> wanted, string because)
+    {
+        if (output.SequenceEqual(wanted)) return;
         throw new DistTrainException(
             ExitCode.BadUsage,
-            $"loss: {Kind}: got a model output of shape {Shapes.Text(output)}, wanted [{wanted}] because {because}; end the model with 'dense: {wanted}'");
+            $"loss: {Kind}: got a model output of shape {Shapes.Text(output)}, wanted {Shapes.Text(wanted)} because {because}; end the model with 'dense: {wanted[^1]}'");
     }
 }
 
 /// <summary>The losses, for descriptions in C#.</summary>
 public static class Losses
 {
-    /// <summary>Softmax and cross-entropy of class labels; its mean is over examples.</summary>
+    /// <summary>Softmax and cross-entropy of class labels; its mean is over examples, or over the positions of sequences.</summary>
     public static LossSpec SoftmaxCrossEntropy { get; } = new SoftmaxCrossEntropySpec();
+
+    /// <summary>The same with label smoothing, class weights or an ignored label. See <see cref="SoftmaxCrossEntropySpec"/>.</summary>
+    public static LossSpec SoftmaxCrossEntropyWith(double labelSmoothing = 0, ImmutableArray<double> classWeights = default, int? ignoreIndex = null) =>
+        new SoftmaxCrossEntropySpec(labelSmoothing, classWeights, ignoreIndex);
 
     /// <summary>The squared difference; its mean is over all outputs of all examples, as PyTorch's MSELoss.</summary>
     public static LossSpec SquaredError { get; } = new SquaredErrorSpec();

@@ -14,6 +14,7 @@ public sealed class GradientPlan
     // As the kernels want them: every leaf is one range of rows.
     private readonly KRange[] _ranges;
     private readonly int[] _leafStarts;
+    private readonly KRange[] _scaled;
 
     /// <summary>Creates a plan with room for <paramref name="maxLeaves"/> leaves and as many nodes.</summary>
     public GradientPlan(int maxLeaves)
@@ -24,6 +25,7 @@ public sealed class GradientPlan
         LeafPositions = new int[maxLeaves];
         Gradients = new nint[maxLeaves];
         _ranges = new KRange[maxLeaves];
+        _scaled = new KRange[maxLeaves];
         _leafStarts = [.. Enumerable.Range(0, maxLeaves + 1)];
     }
 
@@ -55,7 +57,15 @@ public sealed class GradientPlan
     internal ReadOnlySpan<KRange> RangesOf(int node) =>
         _ranges.AsSpan(NodeLeaves[node], NodeLeaves[node + 1] - NodeLeaves[node]);
 
-    /// <summary>Which of <see cref="RangesOf"/> each leaf of the node has: one each.</summary>
+    /// <summary>The same for an array with a number of rows for each of the run's: (rows, positions). Good until the next call.</summary>
+    internal ReadOnlySpan<KRange> RangesOf(int node, int positions)
+    {
+        int first = NodeLeaves[node], count = NodeLeaves[node + 1] - first;
+        for (int i = 0; i < count; i++) _scaled[i] = new KRange(checked(_ranges[first + i].Start * positions), checked(_ranges[first + i].Count * positions));
+        return _scaled.AsSpan(0, count);
+    }
+
+    /// <summary>Which of <see cref="RangesOf(int)"/> each leaf of the node has: one each.</summary>
     internal ReadOnlySpan<int> LeafStartsOf(int node) =>
         _leafStarts.AsSpan(0, NodeLeaves[node + 1] - NodeLeaves[node] + 1);
 

@@ -27,6 +27,12 @@ internal sealed unsafe class NodeBuffers
     /// <summary>Room to work in during one pass; other layers' passes use it too.</summary>
     public float* Scratch { get; }
 
+    /// <summary>What the layer asked for with <see cref="Layer.NewState"/>.</summary>
+    public IDisposable? State { get; init; }
+
+    /// <summary>The buffers of <see cref="Layer.Partner"/>.</summary>
+    public NodeBuffers? Partner { get; set; }
+
     /// <summary>The output's values; backward finds them as forward left them, if the layer reads them there.</summary>
     public float* Output { get; }
 

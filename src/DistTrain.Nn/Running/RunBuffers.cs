@@ -39,6 +39,7 @@ internal sealed unsafe class RunBuffers : IDisposable
             lives.Value(kept, (2 * n) + 1);
         }
 
+        if (graph.OutputLengths is { } lengths) lives.Value(lengths, (2 * n) + 1);
         if (graph.NeedsGradient(graph.Output)) lives.Gradient(graph.Output, n);
         (int Node, int Input)[] first = lives.FirstReaders();
         var parts = new int[n][];
@@ -62,6 +63,7 @@ internal sealed unsafe class RunBuffers : IDisposable
         Input = At(lives.ValueRequest(0));
         Output = At(lives.ValueRequest(graph.Output));
         OutputGradient = At(lives.GradientRequest(graph.Output));
+        Lengths = graph.OutputLengths is { } ends ? (int*)At(lives.ValueRequest(ends)) : null;
         Nodes = new NodeBuffers[n];
         for (int i = 0; i < n; i++)
         {
@@ -77,7 +79,15 @@ internal sealed unsafe class RunBuffers : IDisposable
             }
 
             Nodes[i] = new NodeBuffers(
-                inputs, gradients, sums, At(lives.ValueRequest(node.Output)), At(lives.GradientRequest(node.Output)), At(keeps[i]), At(room));
+                inputs, gradients, sums, At(lives.ValueRequest(node.Output)), At(lives.GradientRequest(node.Output)), At(keeps[i]), At(room))
+            {
+                State = node.Layer.NewState(),
+            };
+        }
+
+        for (int i = 0; i < n; i++)
+        {
+            if (graph.Nodes[i].Layer.Partner is { } partner) Nodes[i].Partner = Nodes[graph.IndexOf(partner)];
         }
     }
 
@@ -90,13 +100,20 @@ internal sealed unsafe class RunBuffers : IDisposable
     /// <summary>(rows, outputs).</summary>
     public float* OutputGradient { get; }
 
+    /// <summary>(rows): how many positions of each row's output count; null where all do.</summary>
+    public int* Lengths { get; }
+
     /// <summary>By the graph's node.</summary>
     public NodeBuffers[] Nodes { get; }
 
     /// <summary>Floats of all values and gradients together.</summary>
     public long Length => _arena.Length;
 
-    public void Dispose() => _arena.Dispose();
+    public void Dispose()
+    {
+        foreach (NodeBuffers node in Nodes) node.State?.Dispose();
+        _arena.Dispose();
+    }
 }
 
 /// <summary>How long each value, gradient and other buffer of a step is needed.</summary>

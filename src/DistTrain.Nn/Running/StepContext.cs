@@ -9,6 +9,9 @@ internal sealed unsafe class StepContext(ParameterLayout layout, KernelPool pool
     /// <summary>The threads that kernels may use.</summary>
     public KernelPool Pool { get; } = pool;
 
+    /// <summary>For layers that work (time, rows): the shards' rows in that order.</summary>
+    public TimeMajorRanges TimeMajor { get; } = new();
+
     /// <summary>The flat weight vector.</summary>
     public float* Weights { get; set; }
 

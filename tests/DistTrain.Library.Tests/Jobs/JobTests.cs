@@ -21,6 +21,15 @@ public class JobTests
     [MemberData(nameof(ShippedJobs))]
     public void ToYaml_ShippedJob_ReadsBackTheSame(string file) => AssertRoundTrip(JobReader.Load(file));
 
+    private static LayerSpec[] SequenceLayers =>
+    [
+        Layers.Embedding(100, 8), new EmbeddingSpec(100, 8, 0, 1, 2, Initialisers.Normal(0.02)), Layers.Unembed(), Layers.Unembed("0", bias: true),
+        Layers.Positions(), Layers.Positions(PositionKind.Learned, Initialisers.Normal(0.02)), Layers.Positions(PositionKind.Sinusoidal), Layers.MeanOverTime(),
+        Layers.Rnn(4), Layers.Rnn(4, relu: true), Layers.Lstm(4, 2, bidirectional: true, RecurrentReturn.Last),
+        new GruSpec(4, 3, Bias: false, Init: Initialisers.GlorotUniform, RecurrentInit: Initialisers.HeNormal, BiasInit: Initialisers.Zeros),
+        Layers.Attention(4), Layers.Attention(4, causal: true, bias: false, rotary: true, Initialisers.Normal(0.02)),
+    ];
+
     [Fact]
     public void ToYaml_EveryLayerAndInitialiser_ReadsBackTheSame()
     {
@@ -29,7 +38,7 @@ public class JobTests
             Initialisers.GlorotUniform, Initialisers.GlorotNormal, Initialisers.HeUniform, Initialisers.HeNormal, Initialisers.Zeros,
             Initialisers.Constant(0.1), Initialisers.Uniform(1e-3), Initialisers.Normal(0.02),
         ];
-        List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh()];
+        List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh(), .. SequenceLayers];
         AssertCovers(typeof(LayerSpec), layers);
         AssertCovers(typeof(Initialiser), initialisers);
         AssertRoundTrip(new Job { Model = new ModelSpec([.. layers]) });
@@ -43,7 +52,7 @@ public class JobTests
         ScheduleSpec[] schedules = [new ConstantSchedule(3), new CosineSchedule(200, 0.01), new StepSchedule(1000, 0.3, 5),
             new CosineSchedule(1, 0.5, 30, 2), new MultiStepSchedule([10, 20], 0.5, 2), new ExponentialSchedule(0.99, 1),
             new PolynomialSchedule(2, 0.1, 3), new OneCycleSchedule(0.2, 0.1, 0.01)];
-        LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SquaredError];
+        LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SoftmaxCrossEntropyWith(0.1, [0.5, 2, 1.0 / 3], -100), Losses.SoftmaxCrossEntropyWith(ignoreIndex: 0), Losses.SquaredError];
         AssertCovers(typeof(OptimizerSpec), optimizers);
         AssertCovers(typeof(ScheduleSpec), schedules);
         AssertCovers(typeof(LossSpec), losses);

@@ -51,7 +51,8 @@ internal sealed unsafe class Harness : IDisposable
     public void Gather(Rows rows, int from, int to)
     {
         rows.Inputs.AsSpan(from * Features, (to - from) * Features).CopyTo(new Span<float>(Run.Input, (to - from) * Features));
-        if (Model.HasAccuracy) rows.Labels.AsSpan(from, to - from).CopyTo(new Span<int>(Run.Labels, to - from));
+        int positions = Model.LossFunction.Positions;
+        if (Model.HasAccuracy) rows.Labels.AsSpan(from * positions, (to - from) * positions).CopyTo(new Span<int>(Run.Labels, (to - from) * positions));
         else rows.Targets.AsSpan(from * Outputs, (to - from) * Outputs).CopyTo(new Span<float>(Run.Targets, (to - from) * Outputs));
     }
 
@@ -92,6 +93,29 @@ internal sealed record Rows(float[] Inputs, int[] Labels, float[] Targets)
             [.. Enumerable.Range(0, rows * features).Select(_ => Value())],
             [.. Enumerable.Range(0, rows).Select(_ => random.Next(outputs))],
             [.. Enumerable.Range(0, rows * outputs).Select(_ => Value())]);
+    }
+}
+
+/// <summary>Examples of token ids, with a label for each position or each row.</summary>
+internal static class TokenRows
+{
+    /// <param name="model">What they are for.</param>
+    /// <param name="rows">How many.</param>
+    /// <param name="seed">Which.</param>
+    /// <param name="vocabulary">Ids are below this, and above 0 but for padding.</param>
+    /// <param name="padding">Whether rows end early, with the id 0; one may be nothing else.</param>
+    public static Rows Random(Model model, int rows, int seed, int vocabulary, bool padding)
+    {
+        var random = new Random(seed);
+        int time = model.InputShape[0], ids = model.InputShape.Length == 2 ? model.InputShape[1] : 1;
+        var inputs = new float[rows * time * ids];
+        for (int row = 0; row < rows; row++)
+        {
+            int length = padding ? random.Next(time + 1) : time;
+            for (int i = 0; i < length * ids; i++) inputs[(row * time * ids) + i] = random.Next(1, vocabulary);
+        }
+
+        return new(inputs, [.. Enumerable.Range(0, rows * model.LossFunction.Positions).Select(_ => random.Next(model.OutputShape[^1]))], []);
     }
 }
 
