@@ -8,7 +8,7 @@ namespace DistTrain.Jobs;
 /// Turns the descriptions of model, loss, optimizer and schedule back into what their readers read: one line for each
 /// kind that has options. A test walks all kinds there are, so that none is forgotten.
 /// </summary>
-internal static class SpecTree
+internal static partial class SpecTree
 {
     public static YamlTree Of(ModelSpec model) => List(model.Layers.Select(Of));
 
@@ -21,7 +21,8 @@ internal static class SpecTree
             ("bias", Flag(dense.Bias)),
             ("init", Of(dense.Init)),
             ("bias_init", Of(dense.BiasInit))))),
-        _ => Text(layer.Kind)!,
+        ResidualSpec or SumSpec or ConcatSpec or ReshapeSpec => Map((layer.Kind, OfShapeOrBranches(layer))),
+        _ => OfOptions(layer) is { } options ? Map((layer.Kind, options)) : Text(layer.Kind)!,
     };
 
     public static YamlTree Of(OptimizerSpec optimizer) => Map((optimizer.Name, optimizer switch

@@ -1,7 +1,7 @@
 namespace DistTrain.Nn;
 
 /// <summary>The layers, for descriptions in C#.</summary>
-public static class Layers
+public static partial class Layers
 {
     /// <summary>A fully connected layer: y = x·Wᵀ + b. See <see cref="DenseSpec"/>.</summary>
     public static LayerSpec Dense(int outputs, bool bias = true, Initialiser? init = null, Initialiser? biasInit = null) =>

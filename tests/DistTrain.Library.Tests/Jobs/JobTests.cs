@@ -29,7 +29,7 @@ public class JobTests
             Initialisers.GlorotUniform, Initialisers.GlorotNormal, Initialisers.HeUniform, Initialisers.HeNormal, Initialisers.Zeros,
             Initialisers.Constant(0.1), Initialisers.Uniform(1e-3), Initialisers.Normal(0.02),
         ];
-        List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh()];
+        List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh(), .. ImageLayers.All];
         AssertCovers(typeof(LayerSpec), layers);
         AssertCovers(typeof(Initialiser), initialisers);
         AssertRoundTrip(new Job { Model = new ModelSpec([.. layers]) });
