@@ -12,4 +12,8 @@ namespace DistTrain.Nn;
 /// <param name="FanOut">Outputs that one input reaches.</param>
 /// <param name="Role">Trained with or without decay, or a buffer.</param>
 internal sealed record Parameter(
-    int Index, string Name, ImmutableArray<int> Shape, Initialiser Initialiser, int FanIn, int FanOut, TensorRole Role);
+    int Index, string Name, ImmutableArray<int> Shape, Initialiser Initialiser, int FanIn, int FanOut, TensorRole Role)
+{
+    /// <summary>How much of a step's statistic goes into a buffer: buffer = (1 − momentum)·buffer + momentum·statistic.</summary>
+    public double Momentum { get; init; }
+}
