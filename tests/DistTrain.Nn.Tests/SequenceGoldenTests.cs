@@ -27,6 +27,19 @@ public sealed unsafe class SequenceGoldenTests
             "\"softmax_cross_entropy\""),
         ["padded_attention"] = (
             """[{ "embedding": { "vocabulary": 13, "out": 8, "padding": 0 } }, { "attention": 2 }, "mean_over_time", { "dense": 4 }]""", "\"softmax_cross_entropy\""),
+        ["character_transformer"] = (
+            """
+            [{ "embedding": { "vocabulary": 17, "out": 12 } }, "positions",
+             { "transformer_block": { "heads": 3, "mlp": 20, "causal": true } }, { "transformer_block": { "heads": 3, "mlp": 20, "causal": true } },
+             "layer_norm", "unembed"]
+            """,
+            "\"softmax_cross_entropy\""),
+        ["post_norm_encoder"] = (
+            """
+            [{ "embedding": { "vocabulary": 9, "out": 12 } }, { "positions": "sinusoidal" },
+             { "transformer_block": { "heads": 2, "mlp": 16, "norm": "post", "activation": "relu" } }, { "dense": 5 }]
+            """,
+            """{ "softmax_cross_entropy": { "label_smoothing": 0.1, "class_weights": [1, 0.5, 2, 0.25, 3], "ignore_index": -100 } }"""),
         ["rotary_attention"] = (
             """[{ "embedding": { "vocabulary": 9, "out": 12 } }, { "attention": { "heads": 2, "causal": true, "rotary": true } }, { "dense": 5 }]""",
             "\"softmax_cross_entropy\""),

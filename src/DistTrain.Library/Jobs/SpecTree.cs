@@ -8,7 +8,7 @@ namespace DistTrain.Jobs;
 /// Turns the descriptions of model, loss, optimizer and schedule back into what their readers read: one line for each
 /// kind that has options. A test walks all kinds there are, so that none is forgotten.
 /// </summary>
-internal static class SpecTree
+internal static partial class SpecTree
 {
     public static YamlTree Of(ModelSpec model) => List(model.Layers.Select(Of));
 
@@ -28,32 +28,8 @@ internal static class SpecTree
             ("bias", Flag(dense.Bias)),
             ("init", Of(dense.Init)),
             ("bias_init", Of(dense.BiasInit))))),
-        EmbeddingSpec embedding => Map((embedding.Kind, Map(
-            ("vocabulary", Number(embedding.Vocabulary)),
-            ("out", Number(embedding.Out)),
-            ("padding", Number(embedding.Padding)),
-            ("first", Number(embedding.First)),
-            ("count", Number(embedding.Count)),
-            ("init", Of(embedding.Init))))),
-        UnembedSpec unembed => Map((unembed.Kind, Map(("of", Text(unembed.Of)), ("bias", Flag(unembed.Bias))))),
-        PositionsSpec positions => Map((positions.Kind, Map(("from", Text(positions.From == PositionKind.Learned ? "learned" : "sinusoidal")), ("init", Of(positions.Init))))),
-        RecurrentSpec recurrent => Map((recurrent.Kind, Map(
-            ("hidden", Number(recurrent.Hidden)),
-            ("layers", Number(recurrent.Layers)),
-            ("bidirectional", Flag(recurrent.Bidirectional)),
-            ("return", Text(recurrent.Return == RecurrentReturn.Last ? "last" : "sequence")),
-            ("bias", Flag(recurrent.Bias)),
-            ("init", Of(recurrent.Init)),
-            ("recurrent_init", Of(recurrent.RecurrentInit)),
-            ("bias_init", Of(recurrent.BiasInit)),
-            ("activation", recurrent is RnnSpec rnn ? Text(rnn.Relu ? "relu" : "tanh") : null)))),
-        AttentionSpec attention => Map((attention.Kind, Map(
-            ("heads", Number(attention.Heads)),
-            ("causal", Flag(attention.Causal)),
-            ("bias", Flag(attention.Bias)),
-            ("rotary", Flag(attention.Rotary)),
-            ("init", Of(attention.Init))))),
-        _ => Text(layer.Kind)!,
+        ResidualSpec or SumSpec or ConcatSpec or ReshapeSpec => Map((layer.Kind, OfShapeOrBranches(layer))),
+        _ => (OfOptions(layer) ?? OfSequenceOptions(layer)) is { } options ? Map((layer.Kind, options)) : Text(layer.Kind)!,
     };
 
     public static YamlTree Of(OptimizerSpec optimizer) =>

@@ -30,6 +30,10 @@ public static partial class Layers
     public static LayerSpec Attention(int heads, bool causal = false, bool bias = true, bool rotary = false, Initialiser? init = null) =>
         new AttentionSpec(heads, causal, bias, rotary, init);
 
+    /// <summary>Attention and a dense network at each position. See <see cref="TransformerBlockSpec"/>; its other options are set by <c>with</c>.</summary>
+    public static TransformerBlockSpec TransformerBlock(int heads, int? mlp = null, bool causal = false, double dropout = 0) =>
+        new(heads, mlp, Causal: causal, Dropout: dropout);
+
     /// <summary>The mean over positions: [time, features] becomes [features].</summary>
     public static LayerSpec MeanOverTime() => new MeanOverTimeSpec();
 }

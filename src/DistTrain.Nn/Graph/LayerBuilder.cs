@@ -34,6 +34,10 @@ internal sealed class LayerBuilder(NetworkBuilder network, string name, string k
     public Parameter Declare(string tensor, ImmutableArray<int> shape, Initialiser initialiser, int fanIn, int fanOut, TensorRole role) =>
         Network.Declare(index => new Parameter(index, $"{Name}.{tensor}", shape, initialiser, fanIn, fanOut, role));
 
+    /// <summary>Adds a buffer to the layout, which follows a statistic of each step with a momentum.</summary>
+    public Parameter DeclareBuffer(string tensor, ImmutableArray<int> shape, Initialiser initialiser, double momentum) =>
+        Network.Declare(index => new Parameter(index, $"{Name}.{tensor}", shape, initialiser, 1, 1, TensorRole.Buffer) { Momentum = momentum });
+
     /// <summary>The shape of an input that has to be images, [channels, height, width], whose channels now come last in memory.</summary>
     public (int Channels, int Height, int Width) Images()
     {
@@ -43,8 +47,12 @@ internal sealed class LayerBuilder(NetworkBuilder network, string name, string k
     }
 
     /// <summary>The shape of an input that has to be sequences, [time, features]; a grey image is the sequence of its rows.</summary>
-    public (int Time, int Features) Sequences(string hint = "put 'embedding' before it, or 'reshape' the input") =>
-        Input is [_, _] or [1, _, _] ? (Input[^2], Input[^1]) : throw Refuse("sequences, [time, features]", hint);
+    public (int Time, int Features) Sequences(string hint = "put 'embedding' before it, or 'reshape' the input")
+    {
+        if (Input is not ([_, _] or [1, _, _])) throw Refuse("sequences, [time, features]", hint);
+        if (Input.Length == 3) Network.View([Input[1], Input[2]]);
+        return (Input[^2], Input[^1]);
+    }
 
     /// <summary>The value with each row's length, for a layer over so many positions; null where rows have no padding.</summary>
     public int? Lengths(int time) => Network.Lengths is { } lengths && lengths.Time == time ? lengths.Value : null;
@@ -61,6 +69,26 @@ internal sealed class LayerBuilder(NetworkBuilder network, string name, string k
 
     /// <summary>Adds another description's layers as a part of this one, its tensors' names behind this one's.</summary>
     public void Emit(string part, LayerSpec spec, LayerSpec? next = null) => spec.Emit(new LayerBuilder(Network, $"{Name}.{part}", spec.Kind, next));
+
+    /// <summary>
+    /// How many positions an example has and how many channels each: [n] is one position, [time, features] has the time
+    /// steps, images have their pixels, channels last.
+    /// </summary>
+    public (int Positions, int Channels) Channels()
+    {
+        if (Input is [int channels, int height, int width])
+        {
+            Network.ChannelsLast();
+            return (height * width, channels);
+        }
+
+        return Input switch
+        {
+            [int features] => (1, features),
+            [int time, int features] => (time, features),
+            _ => throw Refuse("[n], [time, features] or [channels, height, width]", "'reshape' the input"),
+        };
+    }
 
     /// <summary>Adds the layer that the description stands for.</summary>
     public void Append(Layer layer) => Network.Append(layer, Name, Kind);

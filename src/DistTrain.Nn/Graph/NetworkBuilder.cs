@@ -45,6 +45,7 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
     }
 
     /// <summary>Adds branches that all read the present value; gives each one's value and shape. The present value stays.</summary>
+    /// <remarks>Images that branches give have their channels last; a branch without layers gives what it reads.</remarks>
     public ImmutableArray<(int Value, ImmutableArray<int> Shape)> Branches(ImmutableArray<ImmutableArray<LayerSpec>> branches, string prefix)
     {
         (int value, ImmutableArray<int> shape, bool planes) = (Value, Shape, _planes);
@@ -54,6 +55,7 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
         {
             (Value, Shape, _planes) = (value, shape, planes);
             Sequence(branches[b], branches.Length == 1 ? prefix : $"{prefix}{b.ToString(CultureInfo.InvariantCulture)}.");
+            if (Shape.Length == 3) ChannelsLast();
             Graph.Share(Value);
             results.Add((Value, Shape));
         }
@@ -78,6 +80,13 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
         Shape = layer.OutputShape;
     }
 
+    /// <summary>Gives the present value another shape; nothing moves.</summary>
+    public void View(ImmutableArray<int> shape)
+    {
+        Value = Graph.Append(new ViewLayer(shape), Value);
+        Shape = shape;
+    }
+
     /// <summary>Adds a layer beside the others that makes each row's length of the present value.</summary>
     public void AddLengths(Layer layer, int time) => Lengths = (Graph.Add(layer, [Value]), time);
 
@@ -88,6 +97,9 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
         _planes = false;
         Value = Graph.Append(new ChannelsLastLayer(Shape), Value);
     }
+
+    /// <summary>Says how the present value, which has become images, lies in memory.</summary>
+    public void ImagesLie(bool planes) => _planes = planes && Shape[0] > 1;
 
     public Parameter Declare(Func<int, Parameter> make)
     {

@@ -14,6 +14,6 @@ namespace DistTrain.Nn;
 internal sealed record Parameter(
     int Index, string Name, ImmutableArray<int> Shape, Initialiser Initialiser, int FanIn, int FanOut, TensorRole Role)
 {
-    /// <summary>How far a buffer moves towards a mini-batch's mean of its statistic.</summary>
+    /// <summary>How much of a step's statistic goes into a buffer: buffer = (1 − momentum)·buffer + momentum·statistic.</summary>
     public double Momentum { get; init; }
 }

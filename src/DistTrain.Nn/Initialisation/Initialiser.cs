@@ -19,6 +19,9 @@ public abstract record Initialiser
     /// <exception cref="Core.DistTrainException">It is unknown (with the nearest spelling), or an option is wrong.</exception>
     public static Initialiser FromConfig(ConfigNode node) => InitialiserCatalog.Read(node);
 
+    /// <summary>Reads an option that is an initialiser; null when it is not there.</summary>
+    internal static Initialiser? Read(ConfigNode options, string key) => options.Find(key) is { } node ? FromConfig(node) : null;
+
     /// <summary>Writes the elements from <paramref name="first"/> on of the tensor of this place in the layout.</summary>
     internal unsafe void Fill(ulong seed, Parameter parameter, long first, Span<float> destination)
     {

@@ -28,6 +28,7 @@ public class JobTests
         Layers.Rnn(4), Layers.Rnn(4, relu: true), Layers.Lstm(4, 2, bidirectional: true, RecurrentReturn.Last),
         new GruSpec(4, 3, Bias: false, Init: Initialisers.GlorotUniform, RecurrentInit: Initialisers.HeNormal, BiasInit: Initialisers.Zeros),
         Layers.Attention(4), Layers.Attention(4, causal: true, bias: false, rotary: true, Initialisers.Normal(0.02)),
+        Layers.TransformerBlock(4), new TransformerBlockSpec(4, 64, NormPlace.Post, BlockActivation.Relu, true, false, true, 0.1, Initialisers.Normal(0.02)),
     ];
 
     [Fact]
@@ -38,7 +39,7 @@ public class JobTests
             Initialisers.GlorotUniform, Initialisers.GlorotNormal, Initialisers.HeUniform, Initialisers.HeNormal, Initialisers.Zeros,
             Initialisers.Constant(0.1), Initialisers.Uniform(1e-3), Initialisers.Normal(0.02),
         ];
-        List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh(), .. SequenceLayers];
+        List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh(), .. ImageLayers.All, .. SequenceLayers];
         AssertCovers(typeof(LayerSpec), layers);
         AssertCovers(typeof(Initialiser), initialisers);
         AssertRoundTrip(new Job { Model = new ModelSpec([.. layers]) });

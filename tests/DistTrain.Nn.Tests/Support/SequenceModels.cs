@@ -15,15 +15,26 @@ internal static class SequenceModels
         ["lstm, last state"] = ("""{ "dense": 6 }, { "lstm": { "hidden": 17, "bidirectional": true, "return": "last" } }, { "dense": 5 }""", [6, 7], false, false),
         ["gru"] = ("""{ "gru": { "hidden": 9, "layers": 2, "bidirectional": true } }, { "dense": 5 }""", [6, 7], false, false),
         ["rows of an image"] = ("""{ "gru": { "hidden": 9, "return": "last" } }, { "dense": 5 }""", [1, 6, 7], false, false),
+        ["rows of an image, attended"] = ("""{ "transformer_block": { "heads": 2 } }, "mean_over_time", { "dense": 5 }""", [1, 6, 8], false, false),
         ["padded lstm"] = ("""{ "embedding": { "vocabulary": 11, "out": 6, "padding": 0 } }, { "lstm": { "hidden": 9, "bidirectional": true } }, { "dense": 5 }""", [7], true, true),
         ["padded gru, last state"] = (
             """{ "embedding": { "vocabulary": 11, "out": 6, "padding": 0 } }, { "gru": { "hidden": 9, "bidirectional": true, "return": "last" } }, { "dense": 5 }""", [7], true, true),
         ["several ids"] = (
             """{ "embedding": { "vocabulary": 11, "out": 4, "first": 1, "count": 2, "padding": 0 } }, { "rnn": 6 }, { "dense": 5 }""", [6, 4], true, true),
+        ["words and characters"] = (
+            """
+            { "concat": [[{ "embedding": { "vocabulary": 11, "out": 5, "count": 1, "padding": 0 } }], [{ "embedding": { "vocabulary": 11, "out": 2, "first": 1 } }, { "dense": 4 }, "tanh"]] },
+            { "lstm": { "hidden": 5, "bidirectional": true } }, { "dense": 5 }
+            """,
+            [6, 4], true, true),
         ["attention"] = (
             """{ "embedding": { "vocabulary": 11, "out": 8 } }, { "positions": "sinusoidal" }, { "attention": { "heads": 2, "causal": true, "rotary": true } }, { "dense": 5 }""", [9], true, false),
         ["padded attention"] = (
             """{ "embedding": { "vocabulary": 11, "out": 8, "padding": 0 } }, "positions", { "attention": { "heads": 4, "bias": false } }, "mean_over_time", { "dense": 5 }""", [9], true, true),
+        ["transformer, norms first"] = (
+            """{ "embedding": { "vocabulary": 11, "out": 8 } }, "positions", { "transformer_block": { "heads": 2, "causal": true, "rotary": true } }, "layer_norm", "unembed" """, [9], true, false),
+        ["transformer, norms after"] = (
+            """{ "embedding": { "vocabulary": 11, "out": 8, "padding": 0 } }, { "transformer_block": { "heads": 4, "mlp": 9, "norm": "post", "activation": "relu", "bias": false, "dropout": 0.2 } }, { "dense": 5 }""", [9], true, true),
         ["tied table"] = (
             """{ "embedding": { "vocabulary": 11, "out": 6 } }, { "lstm": 6 }, { "unembed": { "bias": true } }""", [7], true, false),
         ["tied table, padding"] = (
