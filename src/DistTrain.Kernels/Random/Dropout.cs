@@ -1,3 +1,6 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
 namespace DistTrain.Kernels;
 
 /// <summary>
@@ -9,6 +12,9 @@ namespace DistTrain.Kernels;
 public static unsafe class Dropout
 {
     private const int GrainWords = 256;
+
+    // Constant data of the assembly, which the collector does not move.
+    private static ReadOnlySpan<int> Bits => [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768];
 
     /// <summary>Words of a row's mask.</summary>
     public static nint MaskWords(nint width) => (width + 31) / 32;
@@ -75,15 +81,21 @@ public static unsafe class Dropout
             nint words = MaskWords(width);
             for (nint item = begin; item < end; item++)
             {
-                if (Draws) masks[item] = Draw(FirstBlock + ((ulong)item * 8));
+                if (Draws) masks[item] = Draw<T>(FirstBlock + ((ulong)item * 8));
                 nint row = item / words, column = (item - (row * words)) * 32;
                 nint at = (row * width) + column;
-                Values(masks[item], x + at, y + at, (int)Math.Min(32, width - column));
+                Values<T>(masks[item], x + at, y + at, (int)Math.Min(32, width - column));
             }
         }
 
-        private readonly uint Draw(ulong block)
+        // Eight blocks make a word.
+        private readonly uint Draw<T>(ulong block)
         {
+            if (typeof(T) == typeof(Lanes512)) return PhiloxLanes.Wide(Random, Step, (uint)block, _threshold);
+            if (typeof(T) == typeof(Lanes256))
+            {
+                return PhiloxLanes.Narrow(Random, Step, (uint)block, _threshold) | (PhiloxLanes.Narrow(Random, Step, (uint)block + 4, _threshold) << 16);
+            }
             uint mask = 0;
             for (int i = 0; i < 8; i++)
             {
@@ -96,9 +108,22 @@ public static unsafe class Dropout
 
         private readonly uint Kept(uint bits) => (bits >> 8) >= _threshold ? 1u : 0u;
 
-        private readonly void Values(uint mask, float* source, float* target, int count)
+        private readonly void Values<T>(uint mask, float* source, float* target, int count)
+            where T : struct, ILanes<T>
         {
-            for (int i = 0; i < count; i++) target[i] = ((mask >> i) & 1) != 0 ? source[i] * _scale : 0;
+            T scale = T.Broadcast(_scale);
+            int i = 0;
+            for (; i <= count - 16; i += 16) T.Store(target + i, Where(mask >> i, T.Load(source + i) * scale));
+            if (i < count) T.StorePartial(target + i, Where(mask >> i, T.LoadPartial(source + i, count - i) * scale), count - i);
+        }
+
+        // +0 in lanes whose bit is clear: (mask and bit) - bit is 0 or negative.
+        private static T Where<T>(uint mask, T value)
+            where T : struct, ILanes<T>
+        {
+            T bits = T.Load((float*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(Bits)));
+            T clear = T.ShiftRightArithmetic(T.SubtractBits(T.And(T.BroadcastBits((int)mask), bits), bits), 31);
+            return T.Select(clear, T.Zero, value);
         }
     }
 }

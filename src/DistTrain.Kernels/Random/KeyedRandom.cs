@@ -10,10 +10,10 @@ namespace DistTrain.Kernels;
 /// <param name="Purpose">What the numbers are for; streams of different purpose are independent.</param>
 public readonly unsafe record struct KeyedRandom(ulong Seed, uint Purpose)
 {
-    private const uint Multiplier0 = 0xD2511F53;
-    private const uint Multiplier1 = 0xCD9E8D57;
-    private const uint Weyl0 = 0x9E3779B9;
-    private const uint Weyl1 = 0xBB67AE85;
+    internal const uint Multiplier0 = 0xD2511F53;
+    internal const uint Multiplier1 = 0xCD9E8D57;
+    internal const uint Weyl0 = 0x9E3779B9;
+    internal const uint Weyl1 = 0xBB67AE85;
 
     /// <summary>The 32 random bits of one element, at most 2^34 - 1.</summary>
     public uint Bits(ulong step, ulong element)
