@@ -83,7 +83,7 @@ public sealed unsafe class DoorTests
         leaves.Set(2, 9, [0, 4, 9]);
         var shape = new SequenceShape(2, 3, 4, 4);
         string message = Assert.Throws<ArgumentException>(
-            () => Lstm.Backward(shape, p + 2048, 4, weights, null, tape, p + 2560, 4, null, null, p + 3072, 4, leaves, default)).Message;
+            () => Lstm.Backward(shape, p + 2048, 4, weights, null, tape, p + 2560, 4, null, null, p + 3072, 4, leaves, new RecurrentGradients { Input = p + 3200 })).Message;
         Assert.Contains("9 sequences of 2 steps; there are 3 of 2", message, StringComparison.Ordinal);
     }
 

@@ -89,7 +89,7 @@ public static unsafe class Gru
         in RecurrentGradients gradients,
         KernelPool? pool = null)
     {
-        leaves.Require(in shape);
+        if (gradients.Any) leaves.Require(in shape);
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
         weights.Packed?.Require(3, in shape);
         Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));

@@ -97,7 +97,7 @@ public static unsafe class Lstm
         in RecurrentGradients gradients,
         KernelPool? pool = null)
     {
-        leaves.Require(in shape);
+        if (gradients.Any) leaves.Require(in shape);
         Check(in shape, x, strideX, in weights, lengths, in tape);
         nint width = Gates * (nint)shape.Hidden;
         for (int order = shape.Time - 1; order >= 0; order--)

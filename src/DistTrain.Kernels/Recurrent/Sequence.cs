@@ -65,6 +65,9 @@ public unsafe struct RecurrentGradients
 
     /// <inheritdoc cref="RecurrentWeights.RecurrentBias"/>
     public float* RecurrentBias;
+
+    /// <summary>Whether any is wanted; without, the leaves are not read.</summary>
+    internal readonly bool Any => Input != null || Recurrent != null || InputBias != null || RecurrentBias != null;
 }
 
 /// <summary>
