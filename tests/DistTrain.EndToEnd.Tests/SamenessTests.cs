@@ -69,6 +69,54 @@ public sealed class SamenessTests : IDisposable
         Assert.Equal(await SmallAsync(), Sha(await _cli.TrainAsync($"--workers 2 {Small}", (variable, value))));
     }
 
+    // Batch norm's shards and buffers, dropout's keyed masks, branches, decay by groups, and a clip that all servers decide.
+    [Fact]
+    public async Task ImageNetwork_OnAnyCluster_HasTheSameBits()
+    {
+        string job = _cli.File("images.yaml", """
+            data: { name: digits }
+            model:
+              - conv: { out: 8, kernel: 3, padding: 1 }
+              - batch_norm
+              - relu
+              - max_pool: 2
+              - residual: [conv: { out: 8, kernel: 3, padding: 1 }, batch_norm]
+              - relu
+              - dropout: 0.1
+              - flatten
+              - dense: 10
+            optimizer: { adamw: { learning_rate: 3e-3, decay_biases: false } }
+            batch: { size: 50 }
+            training: { max_steps: 31, clip_norm: 1 }
+            checkpoint: { path: runs/images }
+            """);
+        string expected = Sha(await _cli.TrainAsync($"{job} --in-process --workers 1"));
+        Assert.Equal(expected, Sha(await _cli.TrainAsync($"{job} --workers 3 --servers 2")));
+        Assert.Equal(expected, Sha(await _cli.TrainAsync($"{job} --in-process --workers 2 --servers 3", ("DISTTRAIN_SIMD", "128"))));
+    }
+
+    // A small attention network over the rows of the images.
+    [Fact]
+    public async Task RowNetwork_OnAnyCluster_HasTheSameBits()
+    {
+        string job = _cli.File("rows.yaml", """
+            data: { name: digits }
+            model:
+              - reshape: [8, 8]
+              - dense: 16
+              - positions: learned
+              - transformer_block: { heads: 2 }
+              - lstm: { hidden: 12, return: last }
+              - dense: 10
+            batch: { size: 50 }
+            training: { max_steps: 31 }
+            checkpoint: { path: runs/rows }
+            """);
+        string expected = Sha(await _cli.TrainAsync($"{job} --in-process --workers 1"));
+        Assert.Equal(expected, Sha(await _cli.TrainAsync($"{job} --workers 2 --servers 2")));
+        Assert.Equal(expected, Sha(await _cli.TrainAsync($"{job} --in-process --workers 3", ("DISTTRAIN_SIMD", "256"))));
+    }
+
     [Fact]
     public async Task SmallJob_OnMoreWorkersThanShards_HasTheSameBits()
     {
