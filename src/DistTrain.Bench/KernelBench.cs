@@ -17,6 +17,10 @@ public sealed record KernelBenchOptions
     /// <summary>The core that single-threaded cases are pinned to; negative for none.</summary>
     public int Core { get; init; } = LastCore();
 
+    /// <summary>Whether this process may use a core.</summary>
+    public static bool HasCore(int core) =>
+        Kernels.CoreSet.Supported ? Kernels.CoreSet.OfCurrentThread().Contains(core) : core >= 0 && core < Environment.ProcessorCount;
+
     /// <summary>The last core that this process may use.</summary>
     public static int LastCore() => Kernels.CoreSet.Supported && Kernels.CoreSet.OfCurrentThread() is { } cores ? cores[cores.Count - 1] : Environment.ProcessorCount - 1;
 

@@ -60,6 +60,7 @@ internal static class BenchCommand
             foreach (string unknown in asked.Where(f => !cases.Exists(c => c.Name.Contains(f, StringComparison.Ordinal)) && cases.Count > 0)) context.Error.WriteLine($"disttrain: bench {name}: nothing has {unknown} in its name");
             if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
+            if (!parsed.GetValue(free) && !KernelBenchOptions.HasCore(parsed.GetValue(core))) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine has no core {parsed.GetValue(core)}");
             if (parsed.GetValue(list))
             {
                 foreach (BenchCase one in cases) context.Out.WriteLine(one.Name);
