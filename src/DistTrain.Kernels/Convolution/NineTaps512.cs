@@ -5,8 +5,8 @@ using System.Runtime.Intrinsics.X86;
 namespace DistTrain.Kernels;
 
 /// <summary>
-/// The forward pass of a 3x3 kernel over one channel, for AVX-512 and strips of 32 outputs: all nine weights of both
-/// blocks stay in registers while a row of pixels passes, four at a time. <see cref="ConvTile512"/> would spend most of
+/// Three runs of three taps over one channel (a 3x3 kernel's forward pass, a phase of a taller one's data gradient), for
+/// AVX-512 and strips of 32 outputs: all nine weights of both blocks stay in registers while a row of pixels passes, four at a time. <see cref="ConvTile512"/> would spend most of
 /// its time between tiles.
 /// </summary>
 internal static unsafe class NineTaps512
@@ -17,7 +17,7 @@ internal static unsafe class NineTaps512
     /// <summary>One row of targets, neighbours in the source too.</summary>
     /// <param name="segments">The three runs of three taps.</param>
     /// <param name="a">The first pixel's first tap, before the segments' offsets.</param>
-    /// <param name="b">The nine by 32 weights.</param>
+    /// <param name="b">The strip's weights, 32 for each tap, before the segments' offsets.</param>
     /// <param name="to">The first target.</param>
     /// <param name="toStride">Floats from one target to the next.</param>
     /// <param name="pixels">How many, at least <see cref="LeastPixels"/>.</param>
@@ -29,15 +29,18 @@ internal static unsafe class NineTaps512
         float* r0 = a + segments[0].A;
         float* r1 = a + segments[1].A;
         float* r2 = a + segments[2].A;
-        Vector512<float> u0 = Vector512.Load(b + 0), v0 = Vector512.Load(b + 16);
-        Vector512<float> u1 = Vector512.Load(b + 32), v1 = Vector512.Load(b + 48);
-        Vector512<float> u2 = Vector512.Load(b + 64), v2 = Vector512.Load(b + 80);
-        Vector512<float> u3 = Vector512.Load(b + 96), v3 = Vector512.Load(b + 112);
-        Vector512<float> u4 = Vector512.Load(b + 128), v4 = Vector512.Load(b + 144);
-        Vector512<float> u5 = Vector512.Load(b + 160), v5 = Vector512.Load(b + 176);
-        Vector512<float> u6 = Vector512.Load(b + 192), v6 = Vector512.Load(b + 208);
-        Vector512<float> u7 = Vector512.Load(b + 224), v7 = Vector512.Load(b + 240);
-        Vector512<float> u8 = Vector512.Load(b + 256), v8 = Vector512.Load(b + 272);
+        float* b0 = b + segments[0].B;
+        float* b1 = b + segments[1].B;
+        float* b2 = b + segments[2].B;
+        Vector512<float> u0 = Vector512.Load(b0), v0 = Vector512.Load(b0 + 16);
+        Vector512<float> u1 = Vector512.Load(b0 + 32), v1 = Vector512.Load(b0 + 48);
+        Vector512<float> u2 = Vector512.Load(b0 + 64), v2 = Vector512.Load(b0 + 80);
+        Vector512<float> u3 = Vector512.Load(b1), v3 = Vector512.Load(b1 + 16);
+        Vector512<float> u4 = Vector512.Load(b1 + 32), v4 = Vector512.Load(b1 + 48);
+        Vector512<float> u5 = Vector512.Load(b1 + 64), v5 = Vector512.Load(b1 + 80);
+        Vector512<float> u6 = Vector512.Load(b2), v6 = Vector512.Load(b2 + 16);
+        Vector512<float> u7 = Vector512.Load(b2 + 32), v7 = Vector512.Load(b2 + 48);
+        Vector512<float> u8 = Vector512.Load(b2 + 64), v8 = Vector512.Load(b2 + 80);
         nint s3 = 3 * toStride;
         for (int x = 0; ; x += 4)
         {
@@ -89,15 +92,15 @@ internal static unsafe class NineTaps512
             Step(r2 + x + 5, u8, v8, ref c3, ref d3);
             if (bias != null)
             {
-                Vector512<float> b0 = Vector512.Load(bias), b1 = Vector512.Load(bias + 16);
-                c0 += b0;
-                d0 += b1;
-                c1 += b0;
-                d1 += b1;
-                c2 += b0;
-                d2 += b1;
-                c3 += b0;
-                d3 += b1;
+                Vector512<float> addC = Vector512.Load(bias), addD = Vector512.Load(bias + 16);
+                c0 += addC;
+                d0 += addD;
+                c1 += addC;
+                d1 += addD;
+                c2 += addC;
+                d2 += addD;
+                c3 += addC;
+                d3 += addD;
             }
             if (relu)
             {
