@@ -50,6 +50,12 @@ internal static unsafe class SegmentedDriver
             for (int r = problem.LeafStarts[leaf]; r < problem.LeafStarts[leaf + 1]; r++) depths[leaf] += problem.Ranges[r].Count;
             problem.Depth += depths[leaf];
         }
+        // Deep leaves don't pass through panels as a whole, which their column sums could be taken from.
+        if (problem.DB != null && SegmentedDeep.Suits(in problem))
+        {
+            SegmentedGemm.SumColumns(in problem, pool);
+            problem.DB = null;
+        }
         double work = (double)problem.Outputs * problem.Inputs * Math.Max(problem.Depth, 1);
         var body = new Body { Problem = problem, Level = SimdPath.Current };
         body.Parts = pool is null ? 1 : (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
@@ -62,7 +68,7 @@ internal static unsafe class SegmentedDriver
         where T : struct, ILanes<T>
     {
         if (rowBegin == rowEnd || columnBegin == columnEnd) return;
-        if (p.DB == null && SegmentedDeep.Suits(in p))
+        if (SegmentedDeep.Suits(in p))
         {
             SegmentedDeep.Run<T>(in p, rowBegin, rowEnd, columnBegin, columnEnd);
             return;
