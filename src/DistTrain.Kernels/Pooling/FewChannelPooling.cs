@@ -48,17 +48,21 @@ internal static unsafe class FewChannelPooling
         Elementwise.Fill(image, s.InputLength, 0);
         for (int oy = 0; oy < s.OutputHeight; oy++)
         {
-            s.Rows(oy, out int top, out _, out _);
+            s.Rows(oy, out int top, out int fromY, out int toY);
             for (int ox = 0; ox < s.OutputWidth; ox++)
             {
-                s.Columns(ox, out int left, out _, out _);
+                s.Columns(ox, out int left, out int fromX, out int toX);
                 float* corner = image + ((((nint)top * s.Width) + left) * s.Channels);
                 // The +0 that the other pixels of a window get changes none of them: sums from +0 are never -0.
                 for (int c = 0; c < s.Channels; c++)
                 {
                     int tap = *taps++;
-                    nint pixel = ((nint)(tap / s.KernelWidth) * s.Width) + (tap % s.KernelWidth);
-                    corner[(pixel * s.Channels) + c] += *dY++;
+                    float value = *dY++;
+                    int ky = tap / s.KernelWidth;
+                    int kx = tap - (ky * s.KernelWidth);
+                    // A tap that no pixel of the window has goes nowhere, as in the vector kernel.
+                    if (ky < fromY || ky >= toY || kx < fromX || kx >= toX) continue;
+                    corner[((((nint)ky * s.Width) + kx) * s.Channels) + c] += value;
                 }
             }
         }
