@@ -20,10 +20,12 @@ public unsafe class KernelPoolTests
         }
     }
 
-    [Fact]
-    public void Run_PartThrows_EndsTheOthersAndPropagates()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Run_PartThrows_EndsTheOthersAndPropagates(int threads)
     {
-        using var pool = new KernelPool(3);
+        using var pool = new KernelPool(threads);
         int* counts = stackalloc int[8];
         var failure = Assert.Throws<InvalidOperationException>(() => pool.Run(8, new Count { Counts = counts, Fails = true }));
         Assert.Equal("part 3", failure.Message);
@@ -66,6 +68,74 @@ public unsafe class KernelPoolTests
             pool.Run(2, new Count { Counts = counts });
             Assert.Equal((round, round), (counts[0], counts[1]));
         }
+    }
+
+    [Fact]
+    public void Run_TwoCallersAtOnce_EachRunsItsPartsOnce()
+    {
+        using var pool = new KernelPool(3);
+        Exception? failure = null;
+        var other = new Thread(() =>
+        {
+            try
+            {
+                Rounds(pool);
+            }
+            catch (Exception caught)
+            {
+                failure = caught;
+            }
+        });
+        other.Start();
+        Rounds(pool);
+        other.Join();
+        Assert.Null(failure);
+
+        static void Rounds(KernelPool shared)
+        {
+            int* counts = stackalloc int[5];
+            for (int round = 1; round <= 5_000; round++)
+            {
+                shared.Run(5, new Count { Counts = counts });
+                for (int i = 0; i < 5; i++) Assert.Equal(round, counts[i]);
+            }
+        }
+    }
+
+    [Fact]
+    public void Run_RepeatedShortRegions_EachSeesItsOwnBody()
+    {
+        using var pool = new KernelPool(4);
+        int* counts = stackalloc int[2 * 4];
+        for (int round = 0; round < 50_000; round++) pool.Run(1 + (round % 4), new Count { Counts = counts + (round % 2 * 4) });
+        int[] expected = new int[8];
+        for (int round = 0; round < 50_000; round++)
+            for (int part = 0; part <= round % 4; part++) expected[(round % 2 * 4) + part]++;
+        Assert.Equal(expected, new Span<int>(counts, 8).ToArray());
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Run_TooManyParts_Throws(int threads)
+    {
+        using var pool = new KernelPool(threads);
+        Assert.Throws<ArgumentOutOfRangeException>(() => pool.Run(65_536, default(Count)));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Dispose_WhileParkedAndTwice_EndsTheWorkers(int threads)
+    {
+        var pool = new KernelPool(threads);
+        // Long enough for the workers to park; if they have not, the test is only easier.
+        Thread.Sleep(20);
+        pool.Dispose();
+        pool.Dispose();
+        int* counts = stackalloc int[2];
+        if (threads == 1) pool.Run(2, new Count { Counts = counts });
+        else Assert.Throws<ObjectDisposedException>(() => pool.Run(2, default(Count)));
     }
 
     [Fact]

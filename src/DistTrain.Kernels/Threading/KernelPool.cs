@@ -62,17 +62,19 @@ public sealed unsafe class KernelPool : IDisposable
     /// runs once; the body that the parts see is one copy.
     /// </summary>
     /// <exception cref="Exception">The first exception that a part threw, after all parts ended.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">More than 65,535 parts.</exception>
     public void Run<TBody>(int parts, TBody body)
         where TBody : unmanaged, IParallelBody
     {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(parts, MaxParts);
         if (_workers.Length == 0 || parts <= 1 || Interlocked.Exchange(ref _busy, 1) != 0)
         {
-            for (int part = 0; part < parts; part++) body.Run(part);
+            Alone(parts, ref body);
             return;
         }
         try
         {
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(parts, MaxParts);
+            ObjectDisposedException.ThrowIf(_stopping, this);
             Fork(parts, &body, &Invoke<TBody>);
         }
         finally
@@ -81,15 +83,34 @@ public sealed unsafe class KernelPool : IDisposable
         }
     }
 
-    /// <summary>Ends the workers. No region may be running.</summary>
+    /// <summary>Ends the workers. No region may be running. Once more does nothing.</summary>
     public void Dispose()
     {
+        if (_stopping) return;
         _stopping = true;
         foreach (Worker worker in _workers) worker.Stop();
     }
 
     private static void Invoke<TBody>(void* body, int part)
         where TBody : unmanaged, IParallelBody => ((TBody*)body)->Run(part);
+
+    private static void Alone<TBody>(int parts, ref TBody body)
+        where TBody : unmanaged, IParallelBody
+    {
+        Exception? first = null;
+        for (int part = 0; part < parts; part++)
+        {
+            try
+            {
+                body.Run(part);
+            }
+            catch (Exception failure)
+            {
+                first ??= failure;
+            }
+        }
+        if (first is not null) ExceptionDispatchInfo.Throw(first);
+    }
 
     private void Fork(int parts, void* body, delegate*<void*, int, void> invoke)
     {
