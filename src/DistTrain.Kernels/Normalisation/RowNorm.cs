@@ -16,7 +16,10 @@ internal static unsafe class RowNorm
         Guard.NotNull(scale, rows, nameof(scale));
         Guard.NotNull(reciprocals, rows, nameof(reciprocals));
         ArgumentOutOfRangeException.ThrowIfNegative(epsilon);
-        Guard.SameOrApart(y, x, rows * features);
+        nint size = rows * features;
+        Guard.SameOrApart(y, x, size);
+        Guard.Apart([new(y, size)], [new(scale, features), new(shift, features)]);
+        Guard.Apart([new(means, rows), new(reciprocals, rows)], [new(x, size), new(y, size), new(scale, features), new(shift, features)]);
         var kernel = new RowNormForwardKernel<TStyle>
         {
             X = x,
@@ -54,8 +57,13 @@ internal static unsafe class RowNorm
         Guard.NotNull(scale, features, nameof(scale));
         Guard.NotNull(reciprocals, rows, nameof(reciprocals));
         Guard.NotNull(dScale, features, nameof(dScale));
-        Guard.SameOrApart(dx, dy, rows * features);
-        Guard.SameOrApart(dx, x, rows * features);
+        nint size = rows * features;
+        Guard.SameOrApart(dx, dy, size);
+        Guard.SameOrApart(dx, x, size);
+        Guard.Apart([new(dx, size)], [new(scale, features), new(means, rows), new(reciprocals, rows)]);
+        Guard.Apart(
+            [new(dScale, features), new(dShift, features)],
+            [new(dy, size), new(x, size), new(dx, size), new(scale, features), new(means, rows), new(reciprocals, rows)]);
         nint count = 0;
         foreach (KRange range in ranges) count += range.Count;
         fixed (KRange* r = ranges)
