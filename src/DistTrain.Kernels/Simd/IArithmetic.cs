@@ -60,7 +60,8 @@ internal unsafe interface IArithmetic<T>
     static abstract T BitsToFloat(T a);
 
     /// <summary>
-    /// a · 2^n, rounded once, for |a| in [0.5, 2), infinite or NaN, and n a float that holds an integer in [-252, 254].
+    /// a · 2^n, rounded once, for n a float that holds an integer in [-252, 254], where a · 2^⌊n/2⌋ is no denormal (it is
+    /// computed on the way), or n is so low that the result is a zero anyway. For |a| in [0.5, 2) one of them holds always.
     /// </summary>
     static abstract T TimesPowerOfTwo(T a, T n);
 
