@@ -55,7 +55,7 @@ public sealed unsafe class BenchSetup : IDisposable
     /// <summary>Keeps something until the case is over.</summary>
     public void Own(IDisposable owned) => _owned.Add(owned);
 
-    /// <summary>Lets the case use several threads, on cores of their own where there are enough.</summary>
+    /// <summary>Lets the case use several threads. None is pinned: the system places them on all cores of the process.</summary>
     public KernelPool Threads(int count)
     {
         _affinity.Release();

@@ -1,10 +1,17 @@
 using DistTrain.Bench.Peers;
+using DistTrain.Kernels;
 
 namespace DistTrain.Bench;
 
 /// <summary>How <see cref="KernelBench"/> measures.</summary>
 public sealed record KernelBenchOptions
 {
+    /// <summary>The last core that the calling thread may run on, whose number a container may put beyond the processor count.</summary>
+    public static int LastCore => CoreSet.Supported && CoreSet.OfCurrentThread() is var cores ? cores[cores.Count - 1] : Environment.ProcessorCount - 1;
+
+    /// <summary>Whether the calling thread may run on a core.</summary>
+    public static bool HasCore(int core) => CoreSet.Supported ? CoreSet.OfCurrentThread().Contains(core) : core >= 0 && core < Environment.ProcessorCount;
+
     /// <summary>Only cases whose name holds one of these; all when empty.</summary>
     public IReadOnlyList<string> Filters { get; init; } = [];
 
@@ -15,7 +22,7 @@ public sealed record KernelBenchOptions
     public double BurstSeconds { get; init; } = 0.004;
 
     /// <summary>The core that single-threaded cases are pinned to; negative for none.</summary>
-    public int Core { get; init; } = Environment.ProcessorCount - 1;
+    public int Core { get; init; } = LastCore;
 
     /// <summary>Whether peers that are not part of this program are measured too.</summary>
     public bool Peers { get; init; } = true;

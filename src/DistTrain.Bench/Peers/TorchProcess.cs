@@ -9,26 +9,36 @@ namespace DistTrain.Bench.Peers;
 internal sealed class TorchProcess : IDisposable
 {
     private readonly Process _process;
-    private readonly string _script;
+    private readonly DirectoryInfo _folder;
     private int _last;
 
-    private TorchProcess(Process process, string script)
+    private TorchProcess(Process process, DirectoryInfo folder)
     {
         _process = process;
-        _script = script;
+        _folder = folder;
     }
 
     /// <summary>Starts the first Python that has PyTorch; null when there is none.</summary>
     public static TorchProcess? TryStart(string? python, Action<string> note)
     {
-        string script = Path.Combine(Path.GetTempPath(), $"disttrain-torch-peer-{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}.py");
-        using (Stream source = typeof(TorchProcess).Assembly.GetManifestResourceStream("DistTrain.Bench.torch_peer.py")!)
-        using (FileStream target = File.Create(script)) source.CopyTo(target);
-        foreach (string candidate in python is null ? ["python3", "/usr/bin/python3"] : new[] { python })
+        // A directory of our own: nobody else can put a script where this one will be.
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("disttrain-torch-peer-");
+        TorchProcess? started = null;
+        try
         {
-            if (TryStart(candidate, script) is { } started) return started;
+            string script = Path.Combine(folder.FullName, "torch_peer.py");
+            using (Stream source = typeof(TorchProcess).Assembly.GetManifestResourceStream("DistTrain.Bench.torch_peer.py")!)
+            using (FileStream target = File.Create(script)) source.CopyTo(target);
+            foreach (string candidate in python is null ? ["python3", "/usr/bin/python3"] : new[] { python })
+            {
+                started = TryStart(candidate, script, folder);
+                if (started is not null) return started;
+            }
         }
-        File.Delete(script);
+        finally
+        {
+            if (started is null) folder.Delete(recursive: true);
+        }
         note("PyTorch: no Python with it was found (--python names one); its columns stay empty");
         return null;
     }
@@ -55,13 +65,27 @@ internal sealed class TorchProcess : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _process.StandardInput.Close();
-        if (!_process.WaitForExit(TimeSpan.FromSeconds(5))) _process.Kill();
-        _process.Dispose();
-        File.Delete(_script);
+        try
+        {
+            _process.StandardInput.Close();
+            if (!_process.WaitForExit(TimeSpan.FromSeconds(5)))
+            {
+                _process.Kill();
+                _process.WaitForExit();
+            }
+        }
+        catch (IOException)
+        {
+            // The process ended by itself, with something still on its way to it.
+        }
+        finally
+        {
+            _process.Dispose();
+            _folder.Delete(recursive: true);
+        }
     }
 
-    private static TorchProcess? TryStart(string python, string script)
+    private static TorchProcess? TryStart(string python, string script, DirectoryInfo folder)
     {
         var start = new ProcessStartInfo(python)
         {
@@ -79,7 +103,7 @@ internal sealed class TorchProcess : IDisposable
             Process process = Process.Start(start)!;
             process.ErrorDataReceived += (_, _) => { };
             process.BeginErrorReadLine();
-            if (process.StandardOutput.ReadLine() is not null) return new TorchProcess(process, script);
+            if (process.StandardOutput.ReadLine() is not null) return new TorchProcess(process, folder);
             process.WaitForExit();
             process.Dispose();
         }

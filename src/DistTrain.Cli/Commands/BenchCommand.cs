@@ -43,7 +43,7 @@ internal static class BenchCommand
         var command = new Command(name, description);
         var filters = new Argument<string[]>("NAME") { Arity = ArgumentArity.ZeroOrMore, Description = "Only what has one of these in its name; all when there is none." };
         var seconds = new Option<double>("--seconds") { HelpName = "S", DefaultValueFactory = _ => 2, Description = "Seconds for each, about." };
-        var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => Environment.ProcessorCount - 1, Description = "The core that single-threaded ones are pinned to." };
+        var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => KernelBenchOptions.LastCore, Description = "The core that single-threaded ones are pinned to; the last one when not given." };
         var free = new Option<bool>("--no-pin") { Description = "Leaves them on any core." };
         var list = new Option<bool>("--list") { Description = "Prints the names and measures nothing." };
         var alone = new Option<bool>("--no-pytorch") { Description = "Leaves PyTorch out." };
@@ -59,7 +59,7 @@ internal static class BenchCommand
             List<BenchCase> cases = [.. all.Where(c => asked.Length == 0 || asked.Any(f => c.Name.Contains(f, StringComparison.Ordinal)))];
             if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
-            if (parsed.GetValue(core) < 0 || parsed.GetValue(core) >= Environment.ProcessorCount) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine has no core {parsed.GetValue(core)}");
+            if (!parsed.GetValue(free) && !KernelBenchOptions.HasCore(parsed.GetValue(core))) throw new DistTrainException(ExitCode.BadUsage, $"--core {parsed.GetValue(core)}: this process may use {Cores()}");
             if (parsed.GetValue(list))
             {
                 foreach (BenchCase one in cases) context.Out.WriteLine(one.Name);
@@ -92,6 +92,8 @@ internal static class BenchCommand
         });
         return command;
     }
+
+    private static string Cores() => CoreSet.Supported ? $"cores {CoreSet.OfCurrentThread()}" : $"cores 0 to {Environment.ProcessorCount - 1}";
 
     private static string Line(BenchResult r) => string.Create(
         CultureInfo.InvariantCulture,
