@@ -2,6 +2,15 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace DistTrain.Kernels;
 
+/// <summary>A block of memory that a kernel was given; null for none.</summary>
+internal readonly unsafe struct Floats(void* pointer, nint length)
+{
+    public float* Pointer { get; } = (float*)pointer;
+
+    /// <summary>In floats.</summary>
+    public nint Length { get; } = length;
+}
+
 /// <summary>What every kernel checks at its door. The throws are out of line, so that the checks cost a compare each.</summary>
 internal static unsafe class Guard
 {
@@ -26,16 +35,27 @@ internal static unsafe class Guard
         if (output != input && output < input + length && input < output + length) ThrowOverlap();
     }
 
-    /// <summary>Two blocks, of <paramref name="lengthA"/> and <paramref name="lengthB"/> floats, lie apart.</summary>
+    /// <summary>Two blocks, of <paramref name="lengthA"/> and <paramref name="lengthB"/> floats, lie apart; null lies nowhere.</summary>
     public static void Apart(float* a, nint lengthA, float* b, nint lengthB)
     {
-        if (a < b + lengthB && b < a + lengthA && lengthA > 0 && lengthB > 0) ThrowOverlap();
+        if (a < b + lengthB && b < a + lengthA && lengthA > 0 && lengthB > 0 && a != null && b != null) ThrowOverlap();
     }
 
-    /// <summary>Two blocks, of so many bytes, lie apart.</summary>
+    /// <summary>All outputs lie apart from each other and from the inputs.</summary>
+    public static void Apart(ReadOnlySpan<Floats> outputs, ReadOnlySpan<Floats> inputs)
+    {
+        for (int i = 0; i < outputs.Length; i++)
+        {
+            Floats one = outputs[i];
+            for (int j = i + 1; j < outputs.Length; j++) Apart(one.Pointer, one.Length, outputs[j].Pointer, outputs[j].Length);
+            foreach (Floats other in inputs) Apart(one.Pointer, one.Length, other.Pointer, other.Length);
+        }
+    }
+
+    /// <summary>Two blocks, of so many bytes, lie apart; null lies nowhere.</summary>
     public static void BytesApart(void* a, nint bytesA, void* b, nint bytesB)
     {
-        if (a < (byte*)b + bytesB && b < (byte*)a + bytesA && bytesA > 0 && bytesB > 0) ThrowOverlap();
+        if (a < (byte*)b + bytesB && b < (byte*)a + bytesA && bytesA > 0 && bytesB > 0 && a != null && b != null) ThrowOverlap();
     }
 
     /// <summary>Floats from the first to the last of <paramref name="rows"/> rows that lie a stride apart.</summary>

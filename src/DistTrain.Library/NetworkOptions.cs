@@ -59,6 +59,9 @@ public sealed record MemberOptions
     /// <summary>Threads that compute.</summary>
     public int Threads { get; init; } = 1;
 
+    /// <summary>The cores that they are pinned to, as in <c>0-3,6</c>; null lets the system move them.</summary>
+    public string? Cores { get; init; }
+
     /// <summary>Called with lines for a person: waiting for whom, joined as what.</summary>
     public Action<string>? Log { get; init; }
 }

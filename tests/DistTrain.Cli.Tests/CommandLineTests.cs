@@ -120,14 +120,16 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(0, await RunAsync("worker --join 127.0.0.1:5 --threads 3"));
         Assert.Equal(3, _member!.Threads);
         Assert.Equal(0, await RunAsync("worker --join 127.0.0.1:5"));
-        Assert.Equal(Environment.ProcessorCount, _member.Threads);
+        Assert.Equal((Environment.ProcessorCount, null), (_member.Threads, _member.Cores));
+        Assert.Equal(0, await RunAsync("worker --join 127.0.0.1:5 --cores 0-3,6"));
+        Assert.Equal("0-3,6", _member.Cores);
     }
 
     [Fact]
     public async Task Train_Options_ChangeTheJob()
     {
-        Assert.Equal(0, await RunAsync("train --in-process --workers 7 --servers 3 --threads 2 --set training.epochs=4 --set seed=9 --resume"));
-        Assert.Equal((7, 3, 2, 4, 9UL, true), (_job!.Cluster.Workers, _job.Cluster.Servers, _job.Cluster.Threads, _job.Training.Epochs, _job.Seed, _resume));
+        Assert.Equal(0, await RunAsync("train --in-process --workers 7 --servers 3 --threads 2 --cores 0-13 --set training.epochs=4 --set seed=9 --resume"));
+        Assert.Equal((7, "0-13", 3, 2, 4, 9UL, true), (_job!.Cluster.Workers, _job.Cluster.Cores, _job.Cluster.Servers, _job.Cluster.Threads, _job.Training.Epochs, _job.Seed, _resume));
     }
 
     [Fact]

@@ -43,6 +43,8 @@ public sealed class SamenessTests : IDisposable
     [InlineData("--workers 2 --servers 3")]
     [InlineData("--workers 2 --threads 2")]
     [InlineData("--workers 2 --set cluster.bucket_length=4096")]
+    [InlineData("--workers 1 --cores auto")]
+    [InlineData("--in-process --workers 1 --cores auto")]
     public async Task DefaultJob_OnAnyCluster_HasTheFrozenBits(string arguments)
     {
         JsonElement result = await _cli.TrainAsync(arguments);

@@ -26,9 +26,9 @@ public unsafe class ConvolutionTests
         (2, new ConvolutionShape(9, 6, 3, 34, 2, 3) { PadTop = 1, PadRight = 2, StrideY = 2, DilationY = 3 }),
         (1, new ConvolutionShape(3, 4, 2, 17, 3, 3) { PadTop = 4, PadLeft = 3, PadBottom = 2, PadRight = 5 }),
         (1, ConvolutionShape.Square(3, 64, 32, 32, 3, padding: 1)),
-        // Taps whose weights lie apart: three of five or six rows, under a stride.
+        // Phases of a data gradient whose three rows of taps are not neighbours in the kernel.
         (2, new ConvolutionShape(9, 6, 32, 1, 5, 3) { StrideY = 2 }),
-        (1, new ConvolutionShape(11, 9, 33, 1, 6, 3) { StrideY = 2, PadLeft = 1, PadRight = 1 }),
+        (2, new ConvolutionShape(11, 7, 40, 1, 6, 3) { PadTop = 1, PadLeft = 1, PadRight = 1, StrideY = 2 }),
     ];
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Shapes.Length)];
@@ -62,6 +62,58 @@ public unsafe class ConvolutionTests
             fixed (float* e = expected) ReferenceConvolution.DataGradient(s, examples, data.Y.Pointer, data.W.Pointer, bias, activation, e);
             Run(data.X, expected, s, "data gradient", (pool, x) =>
                 Convolution.DataGradient(s, examples, data.Y.Pointer, data.Data.Pointer, x, new GemmEpilogue(bias, activation), pool));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void DataGradient_BackThroughAnActivation_EqualsGradientThenActivateBackward(int index)
+    {
+        (int examples, ConvolutionShape s) = Shapes[index];
+        using var data = new Operands(s, examples);
+        int pixels = examples * s.Height * s.Width, stride = s.Channels + 3;
+        float[] plain = new float[data.X.Length], expected = new float[data.X.Length], outputs = TestData.Random(data.X.Length, 8);
+        using var apart = new BoundedMemory(((pixels - 1) * stride) + s.Channels);
+        for (int i = 0; i < pixels; i++) outputs.AsSpan(i * s.Channels, s.Channels).CopyTo(apart.Span[(i * stride)..]);
+        foreach (Activation activation in Enum.GetValues<Activation>())
+        {
+            fixed (float* p = plain, e = expected, o = outputs)
+            {
+                ReferenceConvolution.DataGradient(s, examples, data.Y.Pointer, data.W.Pointer, null, Activation.Identity, p);
+                Elementwise.ActivateBackward(activation, p, o, e, plain.Length);
+            }
+            Run(data.X, expected, s, $"data gradient back through {activation}", (pool, x) =>
+                Convolution.DataGradient(s, examples, data.Y.Pointer, data.Data.Pointer, x, GemmEpilogue.Backward(activation, apart.Pointer, stride), pool));
+        }
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(8)]
+    [InlineData(16)]
+    public void Passes_Threads_GiveTheSameBits(int threads)
+    {
+        using var pool = new KernelPool(threads);
+        foreach (ConvolutionShape s in (ConvolutionShape[])[ConvolutionShape.Square(30, 33, 20, 36, 3, padding: 1), ConvolutionShape.Square(31, 30, 40, 40, 3, 2, 1, groups: 40)])
+        {
+            using var data = new Operands(s, 5);
+            (KRange[] ranges, int[] starts) = Leaves(5).Last();
+            float[][] alone = All(null), together = All(pool);
+            for (int i = 0; i < alone.Length; i++) TestData.AssertSameBits(alone[i], together[i], $"pass {i} of {s} on {threads} threads");
+
+            float[][] All(KernelPool? of)
+            {
+                float[] y = new float[data.Y.Length], x = new float[data.X.Length], w = new float[data.W.Length], b = new float[s.Outputs];
+                fixed (float* py = y, px = x, pw = w, pb = b)
+                {
+                    Convolution.Forward(s, 5, data.X.Pointer, data.Forward.Pointer, py, new GemmEpilogue(data.Bias.Pointer, Activation.Relu), of);
+                    Convolution.DataGradient(s, 5, data.Y.Pointer, data.Data.Pointer, px, default, of);
+                    Convolution.WeightGradient(s, data.Y.Pointer, data.X.Pointer, ranges, starts, pw, of);
+                    Convolution.BiasGradient(s, data.Y.Pointer, ranges, starts, pb, of);
+                }
+                return [y, x, w, b];
+            }
         }
     }
 

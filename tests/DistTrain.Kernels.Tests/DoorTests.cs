@@ -26,6 +26,68 @@ public sealed unsafe class DoorTests
         Assert.Contains($"packed for {gates} gates, {inputs} inputs and {hidden} units", message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void SecondaryArrays_OverlappingTheOthers_Throw()
+    {
+        using var buffer = new NativeBuffer(1024);
+        float* p = buffer.Pointer, x = p, y = p + 64, scale = p + 128, shift = p + 144, means = p + 160, r = p + 176, ds = p + 192, db = p + 208, sums = p + 224;
+        KRange[] ranges = [new(0, 4)];
+        int[] starts = [0, 1];
+        Refuses(() => Gemm.Multiply(MatrixForm.Normal, MatrixForm.Normal, 4, 4, 4, 1, x, 4, y, 4, 0, p + 256, 4, new GemmEpilogue(p + 270)));
+        var conv = ConvolutionShape.Square(4, 4, 1, 1, 3);
+        Refuses(() => Convolution.Forward(conv, 1, x, y, p + 256, new GemmEpilogue(p + 259)));
+        Refuses(() => Convolution.DataGradient(conv, 1, y, p + 128, x, GemmEpilogue.Backward(Activation.Relu, x, 1)));
+        int* labels = stackalloc int[4];
+        new Span<int>(labels, 4).Clear();
+        Refuses(() => SoftmaxCrossEntropy.Run(x, labels, 4, 4, x + 15, y, null));
+        Refuses(() => SoftmaxCrossEntropy.Run(x, labels, 4, 4, means, y, (byte*)y));
+        Refuses(() => SoftmaxCrossEntropy.Run(x, labels, 4, 4, default, means, means + 3, y, null));
+        Refuses(() => SquaredError.Run(x, y, 4, 4, y + 15, null));
+        Refuses(() => LayerNorm.Forward(x, 4, 4, scale, shift, 0, y, means, means + 3));
+        Refuses(() => LayerNorm.Backward(x, y, 4, scale, means, r, ranges, starts, x, ds, ds + 3));
+        Refuses(() => RmsNorm.Forward(x, 4, 4, scale, 0, y, y + 15));
+        Refuses(() => BatchNorm.Forward(x, 4, ranges, starts, scale, shift, 0, scale, shift, y, means, r, r + 3));
+        Refuses(() => BatchNorm.Backward(x, y, 4, ranges, starts, scale, means, r, x, ds, scale));
+        Refuses(() => GroupNorm.Forward(x, 1, 4, 4, 2, scale, shift, 0, y, means, means + 1));
+        Refuses(() => GroupNorm.Backward(x, y, 1, 4, 4, 2, scale, means, r, [new(0, 1)], starts, x, ds, x + 15));
+        Refuses(() => Prelu.Forward(x, y + 15, 4, 1, 4, y));
+        Refuses(() => Embedding.Gradient(x, 4, 4, 4, (int*)y, [new(0, 4)], starts, y));
+        RmsNorm.Forward(x, 4, 4, scale, 1, y, r);
+        BatchNorm.Forward(x, 4, ranges, starts, scale, shift, 1, scale, shift, y, means, r, sums);
+
+        static void Refuses(Action call) => Assert.Contains("overlaps", Assert.Throws<ArgumentException>(call).Message, StringComparison.Ordinal);
+    }
+
+    // One example of three positions and two heads, four wide: rows of 48 floats.
+    [Theory]
+    [InlineData(12, 4, false)]
+    [InlineData(4, 8, false)]
+    [InlineData(24, 20, false)]
+    [InlineData(12, 0, true)]
+    [InlineData(12, 3, true)]
+    [InlineData(4, 4, true)]
+    [InlineData(24, 24, true)]
+    public void Attention_GradientsInterleavedOrOverlapping_AreToldApart(int head, int distance, bool refused)
+    {
+        var shape = new AttentionShape { Batch = 1, Heads = 2, Queries = 3, Keys = 3, Width = 4, Scale = 1 };
+        using var buffer = new NativeBuffer(1024);
+        float* p = buffer.Pointer;
+        HeadsView At(int place) => new(p + place, 144, 48, head);
+        Action call = () => Attention.Backward(shape, At(0), At(0), At(0), At(160), p + 800, At(160), At(400), At(400 + distance), At(600));
+        if (refused) Assert.Throws<ArgumentException>(call);
+        else call();
+    }
+
+    [Fact]
+    public void Lstm_TapesOverlap_Throws()
+    {
+        using var buffer = new NativeBuffer(4096);
+        float* p = buffer.Pointer;
+        var weights = new RecurrentWeights { Input = p, Recurrent = p + 64 };
+        var tape = new LstmTape { Gates = p + 256, States = p + 512, Cells = p + 530, CellTanhs = p + 1024, Room = p + 1280 };
+        Assert.Throws<ArgumentException>(() => Lstm.Forward(new SequenceShape(2, 3, 4, 4), p + 2048, 4, weights, null, tape, p + 2560, 4));
+    }
+
     // The last row of a view ends before its stride does.
     [Fact]
     public void WeightGradient_ResultBehindAColumnView_IsTaken()
@@ -60,17 +122,8 @@ public sealed unsafe class DoorTests
     }
 
     [Fact]
-    public void Convolution_WithAWayBackAtItsEnd_Throws()
-    {
-        using var buffer = new NativeBuffer(512);
-        float* p = buffer.Pointer;
-        ConvolutionShape shape = ConvolutionShape.Square(2, 2, 1, 1, 1);
-        Convolution.PackData(shape, p, p + 64);
-        Assert.Throws<ArgumentException>(() => Convolution.DataGradient(shape, 1, p + 256, p + 64, p + 320, GemmEpilogue.Backward(Activation.Relu, p, 1)));
-        Assert.Throws<ArgumentException>(() => Convolution.Forward(shape, 1, p + 256, p + 64, p + 320, GemmEpilogue.Backward(Activation.Relu, p, 1)));
-        Assert.Throws<ArgumentException>(() => Convolution.Forward(shape, 1, p + 256, p + 64, p + 320, new GemmEpilogue(p + 321, Activation.Identity)));
+    public void Epilogue_BackWithoutOutputs_Throws() =>
         Assert.Throws<ArgumentNullException>(() => GemmEpilogue.Backward(Activation.Relu, null, 1));
-    }
 
     [Fact]
     public void Lstm_LeavesOfAnotherBatch_Throws()
@@ -84,7 +137,7 @@ public sealed unsafe class DoorTests
         var shape = new SequenceShape(2, 3, 4, 4);
         string message = Assert.Throws<ArgumentException>(
             () => Lstm.Backward(shape, p + 2048, 4, weights, null, tape, p + 2560, 4, null, null, p + 3072, 4, leaves, new RecurrentGradients { Input = p + 3200 })).Message;
-        Assert.Contains("9 sequences of 2 steps; there are 3 of 2", message, StringComparison.Ordinal);
+        Assert.Contains("2 steps of 9 examples; the run has 2 steps of 3", message, StringComparison.Ordinal);
     }
 
     // Taps from elsewhere: nothing is written outside the image.

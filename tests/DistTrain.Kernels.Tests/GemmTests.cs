@@ -175,6 +175,9 @@ public unsafe class GemmTests
     }
 
     [Fact]
+    public void Backward_WithoutOutputs_Throws() => Assert.Throws<ArgumentNullException>(() => GemmEpilogue.Backward(Activation.Relu, null, 4));
+
+    [Fact]
     public void Multiply_SteadyState_AllocatesNothing()
     {
         using var pool = new KernelPool(2);

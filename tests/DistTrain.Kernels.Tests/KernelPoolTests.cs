@@ -20,10 +20,12 @@ public unsafe class KernelPoolTests
         }
     }
 
-    [Fact]
-    public void Run_PartThrows_EndsTheOthersAndPropagates()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Run_PartThrows_EndsTheOthersAndPropagates(int threads)
     {
-        using var pool = new KernelPool(3);
+        using var pool = new KernelPool(threads);
         int* counts = stackalloc int[8];
         var failure = Assert.Throws<InvalidOperationException>(() => pool.Run(8, new Count { Counts = counts, Fails = true }));
         Assert.Equal("part 3", failure.Message);
@@ -116,6 +118,18 @@ public unsafe class KernelPoolTests
         foreach (Thread caller in callers) caller.Start();
         foreach (Thread caller in callers) caller.Join();
         Assert.Equal([100L * 1275, 100L * 1275], sums);
+    }
+
+    [Fact]
+    public void Run_RepeatedShortRegions_EachSeesItsOwnBody()
+    {
+        using var pool = new KernelPool(4);
+        int* counts = stackalloc int[2 * 4];
+        for (int round = 0; round < 50_000; round++) pool.Run(1 + (round % 4), new Count { Counts = counts + (round % 2 * 4) });
+        int[] expected = new int[8];
+        for (int round = 0; round < 50_000; round++)
+            for (int part = 0; part <= round % 4; part++) expected[(round % 2 * 4) + part]++;
+        Assert.Equal(expected, new Span<int>(counts, 8).ToArray());
     }
 
     [Fact]

@@ -98,6 +98,23 @@ public unsafe class PoolingTests
         Assert.Equal([0, 3, 0], taps);
     }
 
+    [Theory]
+    [InlineData(3)]
+    [InlineData(11)]
+    public void MaxGradient_TapsOutsideTheWindow_GoNowhere(int channels)
+    {
+        var s = PoolingShape.Square(4, 4, channels, 3, 2, 1);
+        using var dy = Memory(s.OutputLength, 1, awkward: false);
+        using var dx = Memory(s.InputLength, 2, awkward: false);
+        int[] taps = [.. Enumerable.Range(0, (int)s.OutputLength).Select(i => (i % 5) switch { 0 => -1, 1 => 9, 2 => int.MinValue, 3 => int.MaxValue, _ => 0 })];
+        // Tap 0 lies in no window but the last one.
+        float[] expected = new float[s.InputLength];
+        for (int c = 0, last = (int)s.OutputLength - channels; c < channels; c++)
+            if (taps[last + c] == 0) expected[(((1 * 4) + 1) * channels) + c] = 0f + dy.Span[last + c];
+        fixed (int* t = taps) Pooling.MaxGradient(s, 1, dy.Pointer, t, dx.Pointer);
+        TestData.AssertSameBits(expected, dx.Span, $"{channels} channels");
+    }
+
     [Fact]
     public void Pooling_BadArguments_Throw()
     {

@@ -34,6 +34,24 @@ public unsafe class PreluTests
         }
     }
 
+    // A product too small for any float leaves the sign of its zero behind, also in lanes that the row's end doesn't reach.
+    [Fact]
+    public void SlopeGradient_ProductsThatUnderflow_HasTheReferencesZeros()
+    {
+        const int Channels = 2, Inner = 21, Rows = 3;
+        float[] x = [.. Enumerable.Repeat(-1e-30f, Rows * Channels * Inner)], dy = [.. Enumerable.Repeat(1e-30f, x.Length)], ds = new float[Channels];
+        KRange[] ranges = [new(0, 2), new(2, 1)];
+        int[] starts = [0, 1, 2];
+        float[] expected = [.. Enumerable.Range(0, Channels).Select(c => ReferencePrelu.SlopeGradient(dy, x, Channels, Inner, c, ranges, starts))];
+        Assert.Equal(int.MinValue, BitConverter.SingleToInt32Bits(expected[0]));
+        foreach (SimdLevel level in TestData.Levels)
+        {
+            using var forced = SimdPath.Force(level);
+            fixed (float* px = x, pdy = dy, pds = ds) Prelu.SlopeGradient(pdy, px, Channels, Inner, ranges, starts, pds);
+            TestData.AssertSameBits(expected, ds, $"underflow at {level}");
+        }
+    }
+
     [Fact]
     public void SlopeGradient_CentralDifferences_Agree()
     {

@@ -127,6 +127,30 @@ public unsafe class RecurrentTests
         Assert.Contains("Sequence 1 has length 3", Assert.Throws<ArgumentException>(() => run.Run([0, 2])).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(3, 2)]
+    [InlineData(2, 3)]
+    [InlineData(0, 0)]
+    public void Backward_ShardsOfAnotherBatch_Throws(int time, int batch)
+    {
+        var leaves = new SequenceLeaves();
+        if (time > 0) leaves.Set(time, batch, [0, batch]);
+        var shape = new SequenceShape(2, 2, 1, 1);
+        using var buffer = new NativeBuffer(256);
+        float* p = buffer.Pointer;
+        var weights = new RecurrentWeights { Input = p, Recurrent = p + 8 };
+        var gradients = new RecurrentGradients { Input = p + 16, Recurrent = p + 24 };
+        float* x = p + 32, dState = p + 40, dCell = p + 48, gates = p + 64, states = p + 96, cells = p + 112, tanhs = p + 128, room = p + 144;
+        string message = Assert.Throws<ArgumentException>(() => Lstm.Backward(
+            shape, x, 1, weights, null, new LstmTape { Gates = gates, States = states, Cells = cells, CellTanhs = tanhs, Room = room },
+            null, 0, dState, dCell, null, 0, leaves, gradients)).Message;
+        Assert.Contains($"{time} steps of {batch} examples", message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => Gru.Backward(
+            shape, x, 1, weights, null, new GruTape { Gates = gates, States = states, Room = room }, null, 0, dState, null, 0, leaves, gradients));
+        Assert.Throws<ArgumentException>(() => Rnn.Backward(
+            shape, true, x, 1, weights, null, new RnnTape { Gates = gates, States = states, Room = room }, null, 0, dState, null, 0, leaves, gradients));
+    }
+
     [Fact]
     public void Sequence_SteadyState_AllocatesNothing()
     {

@@ -25,7 +25,7 @@ public unsafe class SegmentedGemmTests
             ReferenceGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, e, strideW);
         float[] expectedBias = new float[outputs];
         fixed (float* e = expectedBias) ReferenceGemm.ColumnSum(y.Pointer, strideY, outputs, ranges, starts, e);
-        for (int threads = 1; threads <= 4; threads++)
+        foreach (int threads in (int[])[1, 2, 3, 5, 8, 16])
         {
             using var pool = new KernelPool(threads);
             foreach (SimdLevel level in TestData.Levels)

@@ -2,6 +2,7 @@ using System.CommandLine;
 using DistTrain.Cli.Launching;
 using DistTrain.Cli.Options;
 using DistTrain.Cli.Progress;
+using DistTrain.Composition;
 using DistTrain.Core;
 using DistTrain.Jobs;
 
@@ -15,11 +16,13 @@ internal static class TrainCommand
         var command = new Command("train", "Trains a job on this machine: a coordinator, parameter servers and workers as processes of their own.");
         var jobs = new JobOptions(command, required: false);
         Option<int?> threads = JobOptions.Number("--threads", "N", "Threads that compute in each worker; short for --set cluster.threads=N.");
+        var cores = new Option<string?>("--cores") { HelpName = "LIST", Description = "The cores that the workers' threads are pinned to, as in 0-3,6, or auto; short for --set cluster.cores=LIST." };
         var inProcess = new Option<bool>("--in-process") { Description = "Runs everything within one process." };
         Option<bool> resume = ResumeOption();
         var engine = new Option<string>("--engine") { HelpName = "NAME", Description = "What hosts the actors; this build has 'builtin'.", DefaultValueFactory = _ => "builtin" };
         Option<string?> json = CommandTree.JsonOption();
         command.Add(threads);
+        command.Add(cores);
         command.Add(inProcess);
         command.Add(resume);
         command.Add(engine);
@@ -31,6 +34,7 @@ internal static class TrainCommand
             CheckEngine(parsed.GetValue(engine)!);
             List<string> overrides = jobs.Overrides(parsed);
             if (parsed.GetValue(threads) is { } n) overrides.Add($"cluster.threads={n}");
+            if (parsed.GetValue(cores) is { } list) overrides.Add($"cluster.cores={list}");
             Job job = JobReader.Load(parsed.GetValue(jobs.Path), overrides);
             return parsed.GetValue(inProcess)
                 ? await TrainHereAsync(context, job, parsed.GetValue(resume), jsonFile, UsageHint.For(parsed, jobs, local: true))
@@ -78,7 +82,7 @@ internal static class TrainCommand
     {
         using var kill = new CancellationTokenSource();
         using StopSignals signals = StopSignals.Handle(second: kill.Cancel);
-        var plan = new LaunchPlan(arguments, job.Cluster.Workers, job.Cluster.Servers, job.Cluster.Threads);
+        var plan = new LaunchPlan(arguments, job.Cluster.Workers, job.Cluster.Servers, job.Cluster.Threads, WorkerCores.Share(job.Cluster)?.Select(c => c.ToString()).ToList());
         LaunchResult result = await new LocalLauncher(context.Executable, plan, context.Time).RunAsync(signals.Stop, kill.Token);
         if (result.Error is null) return result.ExitCode;
         context.Error.WriteLine($"disttrain: {result.Error}");

@@ -10,7 +10,8 @@ namespace DistTrain.Cli.Launching;
 /// <param name="Workers">Worker processes.</param>
 /// <param name="Servers">Parameter servers.</param>
 /// <param name="Threads">Computing threads of each worker.</param>
-internal sealed record LaunchPlan(IReadOnlyList<string> Coordinator, int Workers, int Servers, int Threads);
+/// <param name="Cores">The cores of each worker's threads; null pins nothing.</param>
+internal sealed record LaunchPlan(IReadOnlyList<string> Coordinator, int Workers, int Servers, int Threads, IReadOnlyList<string>? Cores = null);
 
 /// <summary>How a local run ended.</summary>
 /// <param name="ExitCode">The code to end with.</param>
@@ -69,7 +70,12 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
         announce.DisposeLocalCopyOfClientHandle();
         _coordinator.Send($"token {token}");
         for (int i = 0; i < plan.Servers; i++) StartMember("server", token, []);
-        for (int i = 0; i < plan.Workers; i++) StartMember("worker", token, ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture)]);
+        for (int i = 0; i < plan.Workers; i++)
+        {
+            string[] pin = plan.Cores is { } cores ? ["--cores", cores[i]] : [];
+            StartMember("worker", token, ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture), .. pin]);
+        }
+
         Started?.Invoke([_coordinator, .. _members]);
         _ = TellAddressAsync(announce);
     }

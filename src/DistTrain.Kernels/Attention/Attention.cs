@@ -55,6 +55,10 @@ public static unsafe class Attention
         Apart(in shape, o, shape.Queries, q, shape.Queries);
         Apart(in shape, o, shape.Queries, k, shape.Keys);
         Apart(in shape, o, shape.Queries, v, shape.Keys);
+        CheckLogarithms(in shape, logarithms, o, shape.Queries);
+        CheckLogarithms(in shape, logarithms, q, shape.Queries);
+        CheckLogarithms(in shape, logarithms, k, shape.Keys);
+        CheckLogarithms(in shape, logarithms, v, shape.Keys);
         var kernel = new AttentionForwardKernel { Shape = shape, Q = q, K = k, V = v, O = o, Logarithms = logarithms };
         RangeRunner.Run(kernel, count * kernel.Parts, 1, Grain(in shape, kernel.Parts), pool);
     }
@@ -100,6 +104,12 @@ public static unsafe class Attention
         CheckGradient(in shape, dq, queries, q, k, v, o, dO);
         CheckGradient(in shape, dk, keys, q, k, v, o, dO);
         CheckGradient(in shape, dv, keys, q, k, v, o, dO);
+        CheckLogarithms(in shape, logarithms, dq, queries);
+        CheckLogarithms(in shape, logarithms, dk, keys);
+        CheckLogarithms(in shape, logarithms, dv, keys);
+        ApartOrInterleaved(in shape, dq, queries, dk, keys);
+        ApartOrInterleaved(in shape, dq, queries, dv, keys);
+        ApartOrInterleaved(in shape, dk, keys, dv, keys);
         var kernel = new AttentionBackwardKernel
         {
             Shape = shape,
@@ -168,6 +178,34 @@ public static unsafe class Attention
 
     private static void Apart(in AttentionShape shape, HeadsView a, nint timesA, HeadsView b, nint timesB) =>
         Guard.Apart(a.Pointer, a.Extent(in shape, timesA), b.Pointer, b.Extent(in shape, timesB));
+
+    private static void CheckLogarithms(in AttentionShape shape, float* logarithms, HeadsView view, nint times) =>
+        Guard.Apart(logarithms, shape.Batch * shape.Heads * shape.Queries, view.Pointer, view.Extent(in shape, times));
+
+    /// <summary>Two results may lie between each other's rows, as the parts of one array of q, k and v do.</summary>
+    private static void ApartOrInterleaved(in AttentionShape shape, HeadsView a, nint timesA, HeadsView b, nint timesB)
+    {
+        nint distance = Math.Abs((nint)(a.Pointer - b.Pointer));
+        if (a.Batch == b.Batch && a.Time == b.Time && a.Head == b.Head)
+        {
+            // From the innermost rows outwards: what one view has there, both fit in side by side.
+            nint times = Math.Max(timesA, timesB);
+            bool headsInside = shape.Heads == 1 || a.Head <= a.Time;
+            nint span = shape.Width;
+            if (Beside(distance, ref span, headsInside ? a.Head : a.Time, headsInside ? shape.Heads : times)) return;
+            if (Beside(distance, ref span, headsInside ? a.Time : a.Head, headsInside ? times : shape.Heads)) return;
+            if (Beside(distance, ref span, a.Batch, shape.Batch)) return;
+        }
+        Apart(in shape, a, timesA, b, timesB);
+    }
+
+    private static bool Beside(nint distance, ref nint span, nint stride, nint count)
+    {
+        if (count <= 1) return false;
+        if (distance >= span && distance + span <= stride) return true;
+        span += (count - 1) * stride;
+        return false;
+    }
 
     private static void ThrowRange(string what, nint got, nint least, nint most) =>
         throw new ArgumentOutOfRangeException(nameof(got), got, $"{what} is {got}; it must lie from {least} to {most}.");

@@ -59,14 +59,17 @@ public static unsafe class Convolution
     /// <param name="x">(examples, height, width, channels).</param>
     /// <param name="packed">The weights from <see cref="PackForward"/>.</param>
     /// <param name="y">(examples, output height, output width, outputs): overwritten; apart from the operands.</param>
-    /// <param name="epilogue">Bias (outputs) and activation; default for nothing. No way back.</param>
+    /// <param name="epilogue">
+    /// Bias (outputs) and activation, or the way back through one, whose outputs are a row for each pixel of y; default for
+    /// nothing.
+    /// </param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void Forward(
         in ConvolutionShape shape, int examples, float* x, float* packed, float* y, GemmEpilogue epilogue = default, KernelPool? pool = null)
     {
         nint length = ForwardPackedLength(shape);
         Check(examples, x, examples * shape.InputLength, nameof(x), packed, length, y, examples * shape.OutputLength, nameof(y));
-        CheckEpilogue(epilogue, shape.Outputs, y, examples * shape.OutputLength);
+        Check(in epilogue, y, (nint)examples * shape.OutputHeight * shape.OutputWidth, shape.Outputs);
         if (examples > 0) Run(CorrelationProblem.Forward(shape.Flattened(), examples, x, packed, epilogue, y), shape.Depthwise, pool);
     }
 
@@ -80,14 +83,17 @@ public static unsafe class Convolution
     /// <param name="dY">(examples, output height, output width, outputs).</param>
     /// <param name="packed">The weights from <see cref="PackData"/>.</param>
     /// <param name="dX">(examples, height, width, channels): overwritten; apart from the operands.</param>
-    /// <param name="epilogue">Bias (channels) and activation, for transposed convolutions; default for nothing. No way back.</param>
+    /// <param name="epilogue">
+    /// The way back through the activation that gave x, whose outputs are a row for each pixel of dX; or bias (channels) and
+    /// activation, for transposed convolutions; default for nothing.
+    /// </param>
     /// <param name="pool">Null for the caller alone.</param>
     public static void DataGradient(
         in ConvolutionShape shape, int examples, float* dY, float* packed, float* dX, GemmEpilogue epilogue = default, KernelPool? pool = null)
     {
         nint length = DataPackedLength(shape);
         Check(examples, dY, examples * shape.OutputLength, nameof(dY), packed, length, dX, examples * shape.InputLength, nameof(dX));
-        CheckEpilogue(epilogue, shape.Channels, dX, examples * shape.InputLength);
+        Check(in epilogue, dX, (nint)examples * shape.Height * shape.Width, shape.Channels);
         if (examples > 0) Run(CorrelationProblem.Data(shape.Flattened(), examples, dY, packed, epilogue, dX), shape.Depthwise, pool);
     }
 
@@ -148,20 +154,18 @@ public static unsafe class Convolution
         shape.Validate();
         nint examples = SegmentedGemm.CheckLeaves(ranges, leafStarts);
         nint pixels = (nint)shape.OutputHeight * shape.OutputWidth;
-        if (examples * pixels > int.MaxValue) ThrowPixels(examples * pixels);
         Guard.NotNull(dY, examples, nameof(dY));
         Guard.NotNull(db, 1, nameof(db));
         Guard.Apart(db, shape.Outputs, dY, examples * shape.OutputLength);
-        // The ranges in pixels; two floats have the room of one.
-        var rows = (KRange*)Workspace.Get((2 * ranges.Length) + 2);
-        for (int i = 0; i < ranges.Length; i++) rows[i] = new KRange((int)(ranges[i].Start * pixels), (int)(ranges[i].Count * pixels));
+        fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {
             var kernel = new ColumnSumKernel
             {
                 DY = dY,
                 StrideDY = shape.Outputs,
-                Ranges = rows,
+                Ranges = r,
+                RangeUnit = pixels,
                 LeafStarts = l,
                 Leaves = leafStarts.Length - 1,
                 Sums = db,
@@ -183,12 +187,12 @@ public static unsafe class Convolution
         Guard.Apart(packed, length, w, shape.WeightLength);
     }
 
-    private static void ThrowPixels(nint pixels) => Guard.ThrowSegments($"The leaves have {pixels} pixels; there may be {int.MaxValue}.", "ranges");
-
-    private static void CheckEpilogue(GemmEpilogue epilogue, int channels, float* y, nint length)
+    private static void Check(in GemmEpilogue epilogue, float* target, nint pixels, int channels)
     {
-        if (epilogue.Outputs != null) Guard.ThrowSegments("A convolution's end adds a bias and applies an activation; the way back through one is a pass of its own.", nameof(epilogue));
-        if (epilogue.Bias != null) Guard.Apart(y, length, epilogue.Bias, channels);
+        if (epilogue.Bias != null) Guard.Apart(target, pixels * channels, epilogue.Bias, channels);
+        if (epilogue.Outputs == null) return;
+        Guard.Stride(epilogue.StrideOutputs, channels, nameof(epilogue));
+        Guard.Apart(target, pixels * channels, epilogue.Outputs, Guard.Extent(pixels, epilogue.StrideOutputs, channels));
     }
 
     private static void Check(

@@ -143,7 +143,8 @@ internal unsafe struct CorrelationKernel : IRangeKernel
         int width = 16 * T.TileBlocks;
         int real = p.GroupTarget;
         nint depth = (nint)p.TapsY * p.TapsX * p.GroupSource;
-        bool fused = p.Epilogue.Activation is Activation.Identity or Activation.Relu;
+        bool fused = p.FusesEpilogue;
+        TileFinish finish = fused ? default : p.Finish((nint)(target - p.Target) / p.TargetChannels);
         for (int group = 0; group < p.Groups; group++)
         {
             float* weights = p.Packed + (group * ConvPacking.GroupLength(real, depth));
@@ -162,7 +163,6 @@ internal unsafe struct CorrelationKernel : IRangeKernel
                 t.Relu = fused && p.Epilogue.Activation == Activation.Relu;
                 int column = (group * real) + j;
                 t.Bias = bias == null || !fused ? null : bias + (group * ConvPacking.PaddedColumns(real)) + j;
-                TileFinish finish = fused ? default : new TileFinish { Alpha = 1, Bias = p.Epilogue.Bias, Activation = p.Epilogue.Activation };
                 for (int f = 0; f < phaseCount; f++)
                 {
                     phases[f].Run<T>(

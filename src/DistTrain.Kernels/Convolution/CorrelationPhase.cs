@@ -21,6 +21,8 @@ internal unsafe struct CorrelationPhase
     private int _groupRows;
     private int _targets;
     private int _targetRows;
+    private int _targetChannels;
+    private int _spread;
 
     /// <summary>How many groups a row of <paramref name="targets"/> pixels has.</summary>
     public static int GroupsOf<T>(int targets)
@@ -84,6 +86,8 @@ internal unsafe struct CorrelationPhase
             _groupRows = rows,
             _targets = targets,
             _targetRows = p.Y.Count(fy),
+            _targetChannels = p.TargetChannels,
+            _spread = p.X.Spread,
         };
     }
 
@@ -96,7 +100,10 @@ internal unsafe struct CorrelationPhase
         return (groups + together - 1) / together;
     }
 
-    /// <summary>Runs the tiles of one unit and one strip.</summary>
+    /// <summary>
+    /// Runs the tiles of one unit and one strip; <paramref name="finish"/>, where it isn't fused, begins with the unit's
+    /// first pixel.
+    /// </summary>
     [SkipLocalsInit]
     public readonly void Run<T>(
         ref ConvTileArguments t, float* padded, float* target, int images, int row, int unitRows, int column, TileFinish finish, bool fused, int stripWidth,
@@ -148,7 +155,15 @@ internal unsafe struct CorrelationPhase
                 t.To1 = apart + ConvTileArguments.Slot(1, 0);
                 kernel(ref t);
                 for (int g = 0; g < together; g++)
-                    finish.Run<T>(apart + ConvTileArguments.Slot(g, 0), t.ToStride, target + group[g].Target, toStride, _groupRows, t.Columns, 0, column);
+                {
+                    TileFinish own = finish;
+                    if (finish.Outputs != null)
+                    {
+                        own = finish.From(group[g].Target / _targetChannels, 0);
+                        own.StrideOutputs *= _spread;
+                    }
+                    own.Run<T>(apart + ConvTileArguments.Slot(g, 0), t.ToStride, target + group[g].Target, toStride, _groupRows, t.Columns, 0, column);
+                }
             }
         }
         t.ToStride = toStride;

@@ -42,6 +42,20 @@ internal unsafe struct CorrelationProblem
     /// <inheritdoc cref="UnitImages"/>
     public int UnitRows;
 
+    /// <summary>Whether what follows a sum is done in the tile's registers.</summary>
+    public readonly bool FusesEpilogue =>
+        Epilogue.Activation == Activation.Identity || (Epilogue.Activation == Activation.Relu && Epilogue.Outputs == null);
+
+    /// <summary>What follows a sum where it isn't, for pixels from <paramref name="first"/> on.</summary>
+    public readonly TileFinish Finish(nint first) => new TileFinish
+    {
+        Alpha = 1,
+        Bias = Epilogue.Bias,
+        Activation = Epilogue.Activation,
+        Outputs = Epilogue.Outputs,
+        StrideOutputs = Epilogue.StrideOutputs,
+    }.From(first, 0);
+
     public readonly int GroupSource => SourceChannels / Groups;
 
     public readonly int GroupTarget => TargetChannels / Groups;

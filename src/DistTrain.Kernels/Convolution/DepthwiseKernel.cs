@@ -105,7 +105,7 @@ internal unsafe struct DepthwiseKernel : IRangeKernel
         nint step = (nint)p.X.Step * pitch;
         nint toStep = (nint)p.X.Spread * p.TargetChannels;
         // The common ends are done in registers, the others row by row.
-        bool fused = p.Epilogue.Activation is Activation.Identity or Activation.Relu;
+        bool fused = p.FusesEpilogue;
         DepthwiseFinish how = fused && p.Epilogue.Bias != null ? DepthwiseFinish.Bias : DepthwiseFinish.None;
         if (fused && p.Epilogue.Activation == Activation.Relu) how |= DepthwiseFinish.Relu;
         for (int c = 0; c < p.TargetChannels; c += 16)
@@ -127,8 +127,9 @@ internal unsafe struct DepthwiseKernel : IRangeKernel
             }
         }
         if (fused) return;
-        var finish = new TileFinish { Alpha = 1, Bias = p.Epilogue.Bias, Activation = p.Epilogue.Activation };
-        if (finish.Needed) finish.Run<T>(target, toStep, target, toStep, pixels, p.TargetChannels, 0, 0);
+        TileFinish finish = p.Finish((nint)(target - p.Target) / p.TargetChannels);
+        finish.StrideOutputs *= p.X.Spread;
+        finish.Run<T>(target, toStep, target, toStep, pixels, p.TargetChannels, 0, 0);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -24,6 +24,7 @@ public static unsafe class Prelu
         Guard.NotNull(slopes, size, nameof(slopes));
         Guard.NotNull(y, size, nameof(y));
         Guard.SameOrApart(y, x, size);
+        Guard.Apart(y, size, slopes, channels);
         Run(new InputKernel { Source = x, X = x, Slopes = slopes, Target = y, Channels = channels, Inner = inner }, rows, channels * inner, pool);
     }
 
@@ -47,6 +48,7 @@ public static unsafe class Prelu
         Guard.NotNull(dx, size, nameof(dx));
         Guard.SameOrApart(dx, dy, size);
         Guard.SameOrApart(dx, x, size);
+        Guard.Apart(dx, size, slopes, channels);
         Run(new InputKernel { Source = dy, X = x, Slopes = slopes, Target = dx, Channels = channels, Inner = inner }, rows, channels * inner, pool);
     }
 
@@ -200,8 +202,10 @@ public static unsafe class Prelu
                     nint i = 0;
                     for (; i <= length - 16; i += 16) sum = Add(sum, T.Load(DY + at + i), T.Load(X + at + i));
                     int rest = (int)(length - i);
-                    // The lanes beyond keep their sums, the sign of a zero included.
-                    if (rest > 0) sum = T.Select(T.FirstLanes(rest), Add(sum, T.LoadPartial(DY + at + i, rest), T.LoadPartial(X + at + i, rest)), sum);
+                    if (rest == 0) continue;
+                    // Lanes beyond the end stay: fma(0, 0, sum) would turn -0 into +0.
+                    T more = Add(sum, T.LoadPartial(DY + at + i, rest), T.LoadPartial(X + at + i, rest));
+                    sum = T.Select(T.FirstLanes(rest), more, sum);
                 }
             }
             return Inner == 1 ? sum : T.Broadcast(T.Sum(sum));

@@ -42,6 +42,7 @@ public static unsafe partial class Embedding
         Guard.NotNull(dY, reach * width, nameof(dY));
         Guard.NotNull(dTable, vocabulary * width, nameof(dTable));
         Guard.Apart(dTable, vocabulary * width, dY, Guard.Extent(reach, strideDY, width));
+        Guard.Apart(dTable, vocabulary * width, (float*)ids, reach);
         nint tokens = 0;
         foreach (KRange range in ranges) tokens += range.Count;
         // Two arrays of (id, leaf, token), and where each id's run begins.

@@ -28,6 +28,7 @@ public static unsafe partial class Embedding
         Guard.NotNull(table, tokens * width, nameof(table));
         Guard.NotNull(y, tokens * width, nameof(y));
         Guard.Apart(y, Guard.Extent(tokens, strideY, width), table, vocabulary * width);
+        Guard.Apart(y, Guard.Extent(tokens, strideY, width), (float*)ids, tokens);
         RangeRunner.Run(
             new GatherKernel { Table = table, Width = width, Ids = ids, Y = y, StrideY = strideY },
             tokens,
@@ -47,6 +48,7 @@ public static unsafe partial class Embedding
     {
         Check(vocabulary, width, ids, tokens);
         Guard.NotNull(table, tokens * width, nameof(table));
+        Guard.Apart(table, vocabulary * width, (float*)ids, tokens);
         for (nint i = 0; i < tokens; i++) Rows.Clear(table + (ids[i] * width), width);
     }
 

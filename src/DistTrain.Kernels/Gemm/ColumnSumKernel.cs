@@ -6,6 +6,10 @@ internal unsafe struct ColumnSumKernel : IRangeKernel
     public float* DY;
     public nint StrideDY;
     public KRange* Ranges;
+
+    /// <summary>Rows of dY that a range's one stands for: the pixels of an image, else 1.</summary>
+    public nint RangeUnit;
+
     public int* LeafStarts;
     public int Leaves;
     public float* Sums;
@@ -39,8 +43,8 @@ internal unsafe struct ColumnSumKernel : IRangeKernel
         T sum = T.Zero;
         for (int range = LeafStarts[leaf]; range < LeafStarts[leaf + 1]; range++)
         {
-            float* y = DY + (Ranges[range].Start * StrideDY) + j;
-            int count = Ranges[range].Count;
+            float* y = DY + (Ranges[range].Start * RangeUnit * StrideDY) + j;
+            nint count = Ranges[range].Count * RangeUnit;
             if (columns == 16)
                 for (; count > 0; count--, y += StrideDY) sum += T.Load(y);
             else

@@ -50,6 +50,7 @@ public readonly unsafe struct GemmEpilogue
     /// <param name="activation">The activation; its derivative must follow from its output.</param>
     /// <param name="outputs">(m, n): what it gave.</param>
     /// <param name="stride">Floats from one row of the outputs to the next.</param>
+    /// <exception cref="ArgumentNullException">There are no outputs.</exception>
     public static GemmEpilogue Backward(Activation activation, float* outputs, nint stride)
     {
         Guard.NotNull(outputs, 1, nameof(outputs));
@@ -213,6 +214,7 @@ public static unsafe class Gemm
             Guard.ThrowSegments($"The products' results overlap: they are {nextC} floats apart.", nameof(nextC));
         if (count > 1 && (nextA < 0 || nextB < 0)) Guard.ThrowSegments("Operands lie at ascending places.", nextA < 0 ? nameof(nextA) : nameof(nextB));
         nint extentC = ((count - 1) * nextC) + Extent(m, n, ldc);
+        if (epilogue.Bias != null) Guard.Apart(c, extentC, epilogue.Bias, n);
         Guard.Apart(c, extentC, a, ((count - 1) * nextA) + (transA ? Extent(k, m, lda) : Extent(m, k, lda)));
         Guard.Apart(c, extentC, b, ((count - 1) * nextB) + (transB ? Extent(n, k, ldb) : Extent(k, n, ldb)));
         problem.B = b;

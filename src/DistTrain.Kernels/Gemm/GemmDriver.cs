@@ -142,7 +142,7 @@ internal static unsafe class GemmDriver
     private static void Dispatch(in GemmProblem problem, SimdLevel level)
     {
         // With beta the old C is needed at the end, so sums wait elsewhere, in a space that is kept small.
-        nint rows = problem.Finish.ReadsC && problem.K > BlockK ? BlockRowsApart : problem.M;
+        nint rows = problem.Finish.ReadsC && problem.K > (problem.Cuts.K > 0 ? problem.Cuts.K : BlockK) ? BlockRowsApart : problem.M;
         for (nint i = 0; i < problem.M; i += rows)
         {
             GemmProblem part = rows == problem.M ? problem : problem.Part(i, Math.Min(rows, problem.M - i), 0, problem.N);
@@ -167,9 +167,11 @@ internal static unsafe class GemmDriver
         bool packA = PaysPackingA(p);
         bool packB = !packed && PaysPackingB(p);
         bool streamsB = !packed && !packB && p.M <= T.TileRows && p.K * p.N > InPlaceElements;
-        nint blockK = Even(p.K, streamsB ? BlockKInPlace : BlockK);
-        nint blockM = packA ? Even(p.M, BlockM, 12) : p.M;
-        nint mostN = p.M > BlockM ? BlockN : Math.Max(BlockElementsOnce / Math.Max(blockK, 1), width);
+        nint mostK = p.Cuts.K > 0 ? p.Cuts.K : BlockK;
+        nint mostM = p.Cuts.M > 0 ? p.Cuts.M : BlockM;
+        nint blockK = Even(p.K, streamsB ? BlockKInPlace : mostK);
+        nint blockM = packA ? Even(p.M, mostM, 12) : p.M;
+        nint mostN = p.Cuts.N > 0 ? p.Cuts.N : p.M > mostM ? BlockN : Math.Max(BlockElementsOnce / Math.Max(blockK, 1), width);
         nint blockN = packed || packB ? Even(paddedN, mostN, (int)width) : paddedN;
         bool apart = p.Finish.ReadsC && blockK < p.K;
         nint sizeA = packA ? ((blockM * blockK) + Packing.Slack + 15) & ~15 : 0;

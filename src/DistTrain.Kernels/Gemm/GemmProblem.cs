@@ -1,5 +1,8 @@
 namespace DistTrain.Kernels;
 
+/// <summary>The most rows, columns and depth of a block; 0 leaves the choice to the driver. They never show in the bits.</summary>
+internal readonly record struct GemmCuts(int M, int N, int K);
+
 /// <summary>A GEMM as the driver sees it: transposition is only a matter of strides.</summary>
 internal unsafe struct GemmProblem
 {
@@ -37,6 +40,9 @@ internal unsafe struct GemmProblem
     public float* C;
     public nint StrideC;
     public TileFinish Finish;
+
+    /// <summary>Where it is cut into blocks; default for what suits the caches.</summary>
+    public GemmCuts Cuts;
 
     /// <summary>The same problem for rows [row, row + rows) and columns [column, column + columns) of C.</summary>
     public readonly GemmProblem Part(nint row, nint rows, nint column, nint columns)

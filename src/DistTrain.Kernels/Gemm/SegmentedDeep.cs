@@ -21,7 +21,9 @@ internal static unsafe class SegmentedDeep
     private const int LeastDepth = 96;
 
     /// <summary>Whether this way is the better one: shallow leaves are joined in registers.</summary>
-    public static bool Suits(in SegmentedProblem p) => p.Depth > BlockK && p.Depth / p.Leaves >= LeastDepth;
+    public static bool Suits(in SegmentedProblem p) => p.Depth > MostDepth(in p) && p.Depth / p.Leaves >= LeastDepth;
+
+    private static nint MostDepth(in SegmentedProblem p) => p.Cuts.K > 0 ? p.Cuts.K : BlockK;
 
     /// <summary>Runs rows [rowBegin, rowEnd) and columns [columnBegin, columnEnd) of dW.</summary>
     public static void Run<T>(in SegmentedProblem p, nint rowBegin, nint rowEnd, nint columnBegin, nint columnEnd)
@@ -29,12 +31,13 @@ internal static unsafe class SegmentedDeep
     {
         if (rowBegin == rowEnd || columnBegin == columnEnd) return;
         nint width = TileDispatch.Width<T>();
-        nint mostRows = Math.Min(rowEnd - rowBegin, MostRows);
+        nint mostRows = Math.Min(rowEnd - rowBegin, p.Cuts.M > 0 ? p.Cuts.M : MostRows);
         nint padded = (columnEnd - columnBegin + width - 1) / width * width;
-        nint blockN = Math.Min(padded, Math.Max(SlotElements / mostRows / width * width, width));
+        nint mostN = p.Cuts.N > 0 ? p.Cuts.N : SlotElements / mostRows;
+        nint blockN = Math.Min(padded, Math.Max(mostN / width * width, width));
         nint deepest = 0;
         for (int leaf = 0; leaf < p.Leaves; leaf++) deepest = Math.Max(deepest, p.Depths[leaf]);
-        nint blockK = Math.Min(deepest, BlockK);
+        nint blockK = Math.Min(deepest, MostDepth(in p));
         nint slot = mostRows * blockN;
         int slots = BitOperations.Log2((uint)p.Leaves) + 2;
         nint sizeA = ((BlockM * blockK) + Packing.Slack + 15) & ~15;
@@ -78,7 +81,8 @@ internal static unsafe class SegmentedDeep
             for (nint r = 0; r < rows; r++) Rows.Clear(c + (r * strideC), columns);
             return;
         }
-        nint blocks = (depth + BlockK - 1) / BlockK;
+        nint mostDepth = MostDepth(in p);
+        nint blocks = (depth + mostDepth - 1) / mostDepth;
         nint blockK = (depth + blocks - 1) / blocks;
         TileFinish nothing = default;
         nothing.Alpha = 1;

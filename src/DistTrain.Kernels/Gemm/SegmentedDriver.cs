@@ -28,6 +28,9 @@ internal unsafe struct SegmentedProblem
 
     /// <inheritdoc cref="RangeCount"/>
     public nint Depth;
+
+    /// <summary>How rows of dW, its columns and the depth of leaves are cut; default for what suits the caches.</summary>
+    public GemmCuts Cuts;
 }
 
 /// <summary>Runs segmented weight gradients tile by tile; a tile's pending tree nodes wait on a stack in the L1 cache.</summary>
@@ -38,8 +41,7 @@ internal static unsafe class SegmentedDriver
 
     private const double GrainWork = 256 * 1024;
 
-    /// <summary>Runs it; false when the column sums of dY are left to be taken apart, as they are for deep leaves.</summary>
-    public static bool Run(SegmentedProblem problem, KernelPool? pool)
+    public static void Run(SegmentedProblem problem, KernelPool? pool)
     {
         nint* depths = stackalloc nint[problem.Leaves];
         problem.Depths = depths;
@@ -51,15 +53,18 @@ internal static unsafe class SegmentedDriver
             for (int r = problem.LeafStarts[leaf]; r < problem.LeafStarts[leaf + 1]; r++) depths[leaf] += problem.Ranges[r].Count;
             problem.Depth += depths[leaf];
         }
-        bool apart = problem.DB != null && SegmentedDeep.Suits(in problem);
-        if (apart) problem.DB = null;
+        // Deep leaves don't pass through panels as a whole, which their column sums could be taken from.
+        if (problem.DB != null && SegmentedDeep.Suits(in problem))
+        {
+            SegmentedGemm.SumColumns(in problem, pool);
+            problem.DB = null;
+        }
         double work = (double)problem.Outputs * problem.Inputs * Math.Max(problem.Depth, 1);
         var body = new Body { Problem = problem, Level = SimdPath.Current };
         body.Parts = pool is null ? 1 : (int)Math.Min(pool.Threads, 1 + (work / GrainWork));
         body.ByColumns = problem.Inputs >= problem.Outputs;
         if (body.Parts <= 1) body.Run(0);
         else pool!.Run(body.Parts, body);
-        return !apart;
     }
 
     private static void Blocks<T>(in SegmentedProblem p, nint rowBegin, nint rowEnd, nint columnBegin, nint columnEnd)
@@ -73,8 +78,10 @@ internal static unsafe class SegmentedDriver
         }
         int width = TileDispatch.Width<T>();
         nint depth = p.Depth;
-        nint blockM = Math.Min(rowEnd - rowBegin, Math.Max(BlockElements / Math.Max(depth, 1) / 12, 1) * 12);
-        nint blockN = Math.Min(columnEnd - columnBegin, Math.Max(4 * BlockElements / Math.Max(depth, 1) / width, 1) * width);
+        nint mostM = p.Cuts.M > 0 ? p.Cuts.M : BlockElements / Math.Max(depth, 1);
+        nint mostN = p.Cuts.N > 0 ? p.Cuts.N : 4 * BlockElements / Math.Max(depth, 1);
+        nint blockM = Math.Min(rowEnd - rowBegin, Math.Max(mostM / 12, 1) * 12);
+        nint blockN = Math.Min(columnEnd - columnBegin, Math.Max(mostN / width, 1) * width);
         nint sizeB = ((blockN + width - 1) / width * width * depth) + Packing.Slack;
         nint sizeA = (((blockM * depth) + 15) & ~15) + Packing.Slack;
         float* stack = Workspace.Get((LeafTree.StackDepth * TileArguments.TileSize) + sizeA + sizeB);

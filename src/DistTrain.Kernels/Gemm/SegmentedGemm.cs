@@ -72,7 +72,7 @@ public static unsafe class SegmentedGemm
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {
-            bool whole = SegmentedDriver.Run(
+            SegmentedDriver.Run(
                 new SegmentedProblem
                 {
                     DY = dY,
@@ -89,7 +89,6 @@ public static unsafe class SegmentedGemm
                     DB = db,
                 },
                 pool);
-            if (!whole) ColumnSum(dY, strideDY, outputs, ranges, leafStarts, db, pool);
         }
     }
 
@@ -117,17 +116,35 @@ public static unsafe class SegmentedGemm
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {
-            var kernel = new ColumnSumKernel
+            var problem = new SegmentedProblem
             {
                 DY = dY,
                 StrideDY = strideDY,
+                Outputs = outputs,
                 Ranges = r,
                 LeafStarts = l,
                 Leaves = leafStarts.Length - 1,
-                Sums = db,
+                DB = db,
+                Depth = rows,
             };
-            RangeRunner.Run(kernel, outputs, 16, 1 + (Traversal.Grain / Math.Max(rows, 1)), pool);
+            SumColumns(in problem, pool);
         }
+    }
+
+    /// <summary>The column sums of a problem alone.</summary>
+    internal static void SumColumns(in SegmentedProblem problem, KernelPool? pool)
+    {
+        var kernel = new ColumnSumKernel
+        {
+            DY = problem.DY,
+            StrideDY = problem.StrideDY,
+            Ranges = problem.Ranges,
+            RangeUnit = 1,
+            LeafStarts = problem.LeafStarts,
+            Leaves = problem.Leaves,
+            Sums = problem.DB,
+        };
+        RangeRunner.Run(kernel, problem.Outputs, 16, 1 + (Traversal.Grain / Math.Max(problem.Depth, 1)), pool);
     }
 
     /// <summary>Gives the number of rows that the ranges reach.</summary>

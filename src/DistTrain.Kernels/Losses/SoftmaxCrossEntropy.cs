@@ -44,7 +44,7 @@ public static unsafe class SoftmaxCrossEntropy
     public static void Run(
         float* logits, int* labels, nint rows, nint classes, float* losses, float* dLogits, byte* correct, KernelPool? pool = null)
     {
-        Check(logits, rows, classes, losses, dLogits);
+        Check(logits, rows, classes, losses, dLogits, labels, rows, null, null, correct);
         Guard.NotNull(labels, rows, nameof(labels));
         CheckLabels(labels, rows, classes, ignored: null);
         var kernel = new CrossEntropyKernel
@@ -84,7 +84,7 @@ public static unsafe class SoftmaxCrossEntropy
         byte* correct,
         KernelPool? pool = null)
     {
-        Check(logits, rows, classes, losses, dLogits);
+        Check(logits, rows, classes, losses, dLogits, labels, rows, options.ClassWeights, weights, correct);
         Guard.NotNull(labels, rows, nameof(labels));
         CheckLabels(labels, rows, classes, options.IgnoredLabel);
         var kernel = WeightedCrossEntropyKernel.Create(logits, rows, classes, in options, losses, dLogits);
@@ -114,9 +114,8 @@ public static unsafe class SoftmaxCrossEntropy
         float* dLogits,
         KernelPool? pool = null)
     {
-        Check(logits, rows, classes, losses, dLogits);
+        Check(logits, rows, classes, losses, dLogits, targets, rows * classes, options.ClassWeights, null, null);
         Guard.NotNull(targets, rows, nameof(targets));
-        if (dLogits != null) Guard.Apart(dLogits, rows * classes, targets, rows * classes);
         var kernel = WeightedCrossEntropyKernel.Create(logits, rows, classes, in options, losses, dLogits);
         kernel.Targets = targets;
         RangeRunner.Run(kernel, rows, 1, Softmax.Grain(classes), pool);
@@ -126,16 +125,24 @@ public static unsafe class SoftmaxCrossEntropy
     public static void Probabilities(float* x, nint rows, nint classes, float* p, KernelPool? pool = null) =>
         Softmax.Forward(x, rows, classes, p, pool);
 
-    private static void Check(float* logits, nint rows, nint classes, float* losses, float* dLogits)
+    private static void Check(
+        float* logits, nint rows, nint classes, float* losses, float* dLogits, void* targets, nint targetSize, float* classWeights, float* weights, byte* correct)
     {
         Guard.Length(rows, nameof(rows));
         Guard.Stride(classes, 1, nameof(classes));
         Guard.NotNull(logits, rows, nameof(logits));
         Guard.NotNull(losses, rows, nameof(losses));
-        Guard.Apart(losses, rows, logits, rows * classes);
-        if (dLogits == null) return;
-        Guard.SameOrApart(dLogits, logits, rows * classes);
-        Guard.Apart(losses, rows, dLogits, rows * classes);
+        nint size = rows * classes;
+        if (dLogits != null) Guard.SameOrApart(dLogits, logits, size);
+        var target = new Floats(targets, targetSize);
+        var classWeight = new Floats(classWeights, classes);
+        Guard.Apart([new(dLogits, size)], [target, classWeight]);
+        Guard.Apart([new(losses, rows), new(weights, rows)], [new(logits, size), new(dLogits, size), target, classWeight]);
+        Guard.BytesApart(correct, rows, logits, size * sizeof(float));
+        Guard.BytesApart(correct, rows, dLogits, size * sizeof(float));
+        Guard.BytesApart(correct, rows, targets, targetSize * sizeof(float));
+        Guard.BytesApart(correct, rows, losses, rows * sizeof(float));
+        Guard.BytesApart(correct, rows, weights, rows * sizeof(float));
     }
 
     private static void CheckLabels(int* labels, nint rows, nint classes, int? ignored)

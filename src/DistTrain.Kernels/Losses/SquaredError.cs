@@ -27,6 +27,8 @@ public static unsafe class SquaredError
             Guard.SameOrApart(dPrediction, prediction, rows * columns);
             Guard.SameOrApart(dPrediction, target, rows * columns);
         }
+        nint size = rows * columns;
+        Guard.Apart([new(losses, rows)], [new(prediction, size), new(target, size), new(dPrediction, size)]);
         var kernel = new Kernel { Prediction = prediction, Target = target, Columns = columns, Losses = losses, Gradient = dPrediction };
         RangeRunner.Run(kernel, rows, 1, 1 + (Traversal.Grain / columns), pool);
     }

@@ -62,8 +62,14 @@ public static unsafe class BatchNorm
         Guard.NotNull(runningVariance, channels, nameof(runningVariance));
         Guard.NotNull(sums, channels, nameof(sums));
         ArgumentOutOfRangeException.ThrowIfNegative(epsilon);
-        Guard.SameOrApart(y, x, rows * channels);
+        nint size = rows * channels;
+        Guard.SameOrApart(y, x, size);
         int leaves = leafStarts.Length - 1;
+        nint kept = leaves * channels;
+        Guard.Apart([new(y, size)], [new(scale, channels), new(shift, channels), new(runningMean, channels), new(runningVariance, channels)]);
+        Guard.Apart(
+            [new(means, kept), new(reciprocals, kept), new(sums, 2 * channels)],
+            [new(x, size), new(y, size), new(scale, channels), new(shift, channels), new(runningMean, channels), new(runningVariance, channels)]);
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {
@@ -123,12 +129,15 @@ public static unsafe class BatchNorm
         Guard.NotNull(dx, rows, nameof(dx));
         Guard.NotNull(dScale, channels, nameof(dScale));
         Guard.NotNull(dShift, channels, nameof(dShift));
-        Guard.Apart(dScale, channels, dx, rows * channels);
-        Guard.Apart(dShift, channels, dx, rows * channels);
-        Guard.Apart(dScale, channels, dShift, channels);
-        Guard.SameOrApart(dx, x, rows * channels);
-        Guard.SameOrApart(dx, dy, rows * channels);
+        nint size = rows * channels;
+        Guard.SameOrApart(dx, x, size);
+        Guard.SameOrApart(dx, dy, size);
         int leaves = leafStarts.Length - 1;
+        nint kept = leaves * channels;
+        Guard.Apart([new(dx, size)], [new(scale, channels), new(means, kept), new(reciprocals, kept)]);
+        Guard.Apart(
+            [new(dScale, channels), new(dShift, channels)],
+            [new(dy, size), new(x, size), new(dx, size), new(scale, channels), new(means, kept), new(reciprocals, kept)]);
         fixed (KRange* r = ranges)
         fixed (int* l = leafStarts)
         {
@@ -181,6 +190,7 @@ public static unsafe class BatchNorm
         Guard.NotNull(variance, channels, nameof(variance));
         ArgumentOutOfRangeException.ThrowIfNegative(epsilon);
         Guard.SameOrApart(y, x, rows * channels);
+        Guard.Apart([new(y, rows * channels)], [new(scale, channels), new(shift, channels), new(mean, channels), new(variance, channels)]);
         var kernel = new BatchNormEvaluateKernel
         {
             X = x,

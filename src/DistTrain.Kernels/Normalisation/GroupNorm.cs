@@ -46,7 +46,11 @@ public static unsafe class GroupNorm
         Guard.NotNull(y, examples, nameof(y));
         Guard.NotNull(shift, examples, nameof(shift));
         ArgumentOutOfRangeException.ThrowIfNegative(epsilon);
-        Guard.SameOrApart(y, x, examples * positions * channels);
+        nint size = examples * positions * channels;
+        nint kept = examples * groups;
+        Guard.SameOrApart(y, x, size);
+        Guard.Apart([new(y, size)], [new(scale, channels), new(shift, channels)]);
+        Guard.Apart([new(means, kept), new(reciprocals, kept)], [new(x, size), new(y, size), new(scale, channels), new(shift, channels)]);
         var kernel = new GroupNormForwardKernel
         {
             X = x,
@@ -107,6 +111,12 @@ public static unsafe class GroupNorm
         nint size = positions * channels;
         Guard.SameOrApart(dx, dy, examples * size);
         Guard.SameOrApart(dx, x, examples * size);
+        nint all = examples * size;
+        nint kept = examples * groups;
+        Guard.Apart([new(dx, all)], [new(scale, channels), new(means, kept), new(reciprocals, kept)]);
+        Guard.Apart(
+            [new(dScale, channels), new(dShift, channels)],
+            [new(dy, all), new(x, all), new(dx, all), new(scale, channels), new(means, kept), new(reciprocals, kept)]);
         int leaves = leafStarts.Length - 1;
         // Of each example B, G and room for four vectors more; of each leaf B and G.
         float* scratch = Workspace.Get(((examples * 6) + (leaves * 2)) * channels);

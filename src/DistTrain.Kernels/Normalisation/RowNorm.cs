@@ -16,15 +16,10 @@ internal static unsafe class RowNorm
         Guard.NotNull(scale, rows, nameof(scale));
         Guard.NotNull(reciprocals, rows, nameof(reciprocals));
         ArgumentOutOfRangeException.ThrowIfNegative(epsilon);
-        Guard.SameOrApart(y, x, rows * features);
-        Guard.Apart(reciprocals, rows, y, rows * features);
-        Guard.Apart(reciprocals, rows, x, rows * features);
-        if (means != null)
-        {
-            Guard.Apart(means, rows, reciprocals, rows);
-            Guard.Apart(means, rows, y, rows * features);
-            Guard.Apart(means, rows, x, rows * features);
-        }
+        nint size = rows * features;
+        Guard.SameOrApart(y, x, size);
+        Guard.Apart([new(y, size)], [new(scale, features), new(shift, features)]);
+        Guard.Apart([new(means, rows), new(reciprocals, rows)], [new(x, size), new(y, size), new(scale, features), new(shift, features)]);
         var kernel = new RowNormForwardKernel<TStyle>
         {
             X = x,
@@ -62,15 +57,13 @@ internal static unsafe class RowNorm
         Guard.NotNull(scale, features, nameof(scale));
         Guard.NotNull(reciprocals, rows, nameof(reciprocals));
         Guard.NotNull(dScale, features, nameof(dScale));
-        Guard.SameOrApart(dx, dy, rows * features);
-        Guard.SameOrApart(dx, x, rows * features);
-        Guard.Apart(dScale, features, dx, rows * features);
-        Guard.Apart(dScale, features, scale, features);
-        if (dShift != null)
-        {
-            Guard.Apart(dShift, features, dScale, features);
-            Guard.Apart(dShift, features, dx, rows * features);
-        }
+        nint size = rows * features;
+        Guard.SameOrApart(dx, dy, size);
+        Guard.SameOrApart(dx, x, size);
+        Guard.Apart([new(dx, size)], [new(scale, features), new(means, rows), new(reciprocals, rows)]);
+        Guard.Apart(
+            [new(dScale, features), new(dShift, features)],
+            [new(dy, size), new(x, size), new(dx, size), new(scale, features), new(means, rows), new(reciprocals, rows)]);
         nint count = 0;
         foreach (KRange range in ranges) count += range.Count;
         fixed (KRange* r = ranges)

@@ -45,9 +45,7 @@ public static unsafe class Gru
         nint strideY,
         KernelPool? pool = null)
     {
-        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
-        weights.Packed?.Require(3, in shape);
-        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
+        Check(in shape, x, strideX, in weights, lengths, in tape, new(y, Guard.Extent(shape.Rows, strideY, shape.Hidden)), default);
         nint h = shape.Hidden;
         for (int order = 0; order < shape.Time; order++)
         {
@@ -59,6 +57,7 @@ public static unsafe class Gru
     }
 
     /// <summary>Runs all steps backward; parameters as in <see cref="Lstm.Backward"/>.</summary>
+    /// <exception cref="ArgumentException">The shards are of another batch.</exception>
     /// <param name="shape">The sizes.</param>
     /// <param name="x">As it was forward.</param>
     /// <param name="strideX">Floats from one row of x to the next.</param>
@@ -89,10 +88,9 @@ public static unsafe class Gru
         in RecurrentGradients gradients,
         KernelPool? pool = null)
     {
+        Floats dInputs = new(dX, Guard.Extent(shape.Rows, strideDX, shape.Inputs));
+        Check(in shape, x, strideX, in weights, lengths, in tape, dInputs, new(dState, shape.StateSize));
         if (gradients.Any) leaves.Require(in shape);
-        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
-        weights.Packed?.Require(3, in shape);
-        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
         for (int order = shape.Time - 1; order >= 0; order--)
         {
@@ -123,5 +121,17 @@ public static unsafe class Gru
             Lengths = lengths,
             Time = time,
         };
+    }
+
+    private static void Check(
+        in SequenceShape shape, float* x, nint strideX, in RecurrentWeights weights, int* lengths, in GruTape tape, Floats result, Floats dState)
+    {
+        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        weights.Packed?.Require(3, in shape);
+        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
+        nint slots = (shape.Time + 1) * shape.StateSize;
+        Guard.Apart(
+            [new(tape.Gates, 4 * shape.Time * shape.StateSize), new(tape.States, slots), new(tape.Room, shape.RoomSize(3)), dState],
+            [new(x, Guard.Extent(shape.Rows, strideX, shape.Inputs)), result]);
     }
 }

@@ -53,7 +53,7 @@ public static unsafe class Lstm
         nint strideY,
         KernelPool? pool = null)
     {
-        Check(in shape, x, strideX, in weights, lengths, in tape);
+        Check(in shape, x, strideX, in weights, lengths, in tape, new(y, Guard.Extent(shape.Rows, strideY, shape.Hidden)), default, default);
         nint width = Gates * (nint)shape.Hidden;
         for (int order = 0; order < shape.Time; order++)
         {
@@ -65,6 +65,7 @@ public static unsafe class Lstm
     }
 
     /// <summary>Runs all steps backward. Parameters as in <see cref="Forward"/>, and:</summary>
+    /// <exception cref="ArgumentException">The shards are of another batch.</exception>
     /// <param name="shape">The sizes.</param>
     /// <param name="x">As it was forward.</param>
     /// <param name="strideX">Floats from one row of x to the next.</param>
@@ -97,8 +98,9 @@ public static unsafe class Lstm
         in RecurrentGradients gradients,
         KernelPool? pool = null)
     {
+        Floats dInputs = new(dX, Guard.Extent(shape.Rows, strideDX, shape.Inputs));
+        Check(in shape, x, strideX, in weights, lengths, in tape, dInputs, new(dState, shape.StateSize), new(dCell, shape.StateSize));
         if (gradients.Any) leaves.Require(in shape);
-        Check(in shape, x, strideX, in weights, lengths, in tape);
         nint width = Gates * (nint)shape.Hidden;
         for (int order = shape.Time - 1; order >= 0; order--)
         {
@@ -133,12 +135,20 @@ public static unsafe class Lstm
         };
     }
 
-    private static void Check(in SequenceShape shape, float* x, nint strideX, in RecurrentWeights weights, int* lengths, in LstmTape tape)
+    private static void Check(
+        in SequenceShape shape, float* x, nint strideX, in RecurrentWeights weights, int* lengths, in LstmTape tape, Floats result, Floats dState, Floats dCell)
     {
         SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
         weights.Packed?.Require(Gates, in shape);
         Guard.NotNull(tape.Cells, 1, nameof(tape.Cells));
         Guard.NotNull(tape.CellTanhs, shape.Rows, nameof(tape.CellTanhs));
         Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
+        nint slots = (shape.Time + 1) * shape.StateSize;
+        Guard.Apart(
+            [
+                new(tape.Gates, shape.Time * Gates * shape.StateSize), new(tape.States, slots), new(tape.Cells, slots),
+                new(tape.CellTanhs, shape.Time * shape.StateSize), new(tape.Room, shape.RoomSize(Gates)), dState, dCell,
+            ],
+            [new(x, Guard.Extent(shape.Rows, strideX, shape.Inputs)), result]);
     }
 }

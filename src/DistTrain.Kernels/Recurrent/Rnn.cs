@@ -45,9 +45,7 @@ public static unsafe class Rnn
         nint strideY,
         KernelPool? pool = null)
     {
-        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
-        weights.Packed?.Require(1, in shape);
-        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
+        Check(in shape, x, strideX, in weights, lengths, in tape, new(y, Guard.Extent(shape.Rows, strideY, shape.Hidden)), default);
         nint h = shape.Hidden;
         for (int order = 0; order < shape.Time; order++)
         {
@@ -59,6 +57,7 @@ public static unsafe class Rnn
     }
 
     /// <summary>Runs all steps backward; parameters as in <see cref="Lstm.Backward"/>.</summary>
+    /// <exception cref="ArgumentException">The shards are of another batch.</exception>
     /// <param name="shape">The sizes.</param>
     /// <param name="relu">As it was forward.</param>
     /// <param name="x">As it was forward.</param>
@@ -91,10 +90,9 @@ public static unsafe class Rnn
         in RecurrentGradients gradients,
         KernelPool? pool = null)
     {
+        Floats dInputs = new(dX, Guard.Extent(shape.Rows, strideDX, shape.Inputs));
+        Check(in shape, x, strideX, in weights, lengths, in tape, dInputs, new(dState, shape.StateSize));
         if (gradients.Any) leaves.Require(in shape);
-        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
-        weights.Packed?.Require(1, in shape);
-        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
         nint h = shape.Hidden;
         for (int order = shape.Time - 1; order >= 0; order--)
         {
@@ -124,5 +122,17 @@ public static unsafe class Rnn
             Lengths = lengths,
             Time = time,
         };
+    }
+
+    private static void Check(
+        in SequenceShape shape, float* x, nint strideX, in RecurrentWeights weights, int* lengths, in RnnTape tape, Floats result, Floats dState)
+    {
+        SequenceProducts.Check(in shape, x, strideX, in weights, lengths, tape.Gates, tape.States);
+        weights.Packed?.Require(1, in shape);
+        Guard.NotNull(tape.Room, shape.Rows, nameof(tape.Room));
+        nint slots = (shape.Time + 1) * shape.StateSize;
+        Guard.Apart(
+            [new(tape.Gates, shape.Time * shape.StateSize), new(tape.States, slots), new(tape.Room, shape.RoomSize(1)), dState],
+            [new(x, Guard.Extent(shape.Rows, strideX, shape.Inputs)), result]);
     }
 }

@@ -80,21 +80,18 @@ public sealed class SequenceLeaves
     private int[] _starts = [];
     private int _rangeCount;
     private int _startCount;
-    private int _time;
-    private int _batch;
+
+    /// <summary>The steps of the batch that was taken last.</summary>
+    public int Time { get; private set; }
+
+    /// <summary>The examples of the batch that was taken last.</summary>
+    public int Batch { get; private set; }
 
     /// <summary>The ranges of all leaves, leaf after leaf.</summary>
     public ReadOnlySpan<KRange> Ranges => _ranges.AsSpan(0, _rangeCount);
 
     /// <summary>Where each leaf's ranges begin, and the end.</summary>
     public ReadOnlySpan<int> Starts => _starts.AsSpan(0, _startCount);
-
-    /// <summary>Refuses leaves that were set for another batch.</summary>
-    internal void Require(in SequenceShape shape)
-    {
-        if (_time != shape.Time || _batch != shape.Batch)
-            Guard.ThrowSegments($"The leaves are those of {_batch} sequences of {_time} steps; there are {shape.Batch} of {shape.Time}.", "leaves");
-    }
 
     /// <summary>Takes the shards of a batch.</summary>
     /// <param name="time">Steps.</param>
@@ -107,15 +104,24 @@ public sealed class SequenceLeaves
             Guard.ThrowSegments($"The shards' cuts must go from 0 to {batch}, the number of examples.", nameof(cuts));
         for (int i = 1; i < cuts.Length; i++)
             if (cuts[i] < cuts[i - 1]) Guard.ThrowSegments($"Shard {i - 1} ends before it begins.", nameof(cuts));
-        (_time, _batch) = (time, batch);
+        Guard.Length(time, nameof(time));
         int leaves = cuts.Length - 1;
         if (_starts.Length <= leaves) _starts = new int[leaves + 1];
         if (_ranges.Length < leaves * time) _ranges = new KRange[leaves * time];
+        Time = time;
+        Batch = batch;
         _startCount = leaves + 1;
         _rangeCount = leaves * time;
         for (int leaf = 0; leaf <= leaves; leaf++) _starts[leaf] = leaf * time;
         for (int leaf = 0; leaf < leaves; leaf++)
             for (int t = 0; t < time; t++)
                 _ranges[(leaf * time) + t] = new KRange((t * batch) + cuts[leaf], cuts[leaf + 1] - cuts[leaf]);
+    }
+
+    /// <summary>Checks that these are the leaves of a run, not of another batch before it.</summary>
+    internal void Require(in SequenceShape shape)
+    {
+        if (Time != shape.Time || Batch != shape.Batch)
+            Guard.ThrowSegments($"The shards are of {Time} steps of {Batch} examples; the run has {shape.Time} steps of {shape.Batch}.", "leaves");
     }
 }

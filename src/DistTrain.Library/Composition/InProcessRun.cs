@@ -3,6 +3,7 @@ using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
 using DistTrain.Jobs;
+using DistTrain.Kernels;
 using DistTrain.Training.Checkpoints;
 using DistTrain.Training.ParameterServer;
 using DistTrain.Transport.InProcess;
@@ -25,13 +26,14 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
     public async Task<TrainResult> RunAsync(CancellationToken stop)
     {
         Context.RequireMemory();
+        IReadOnlyList<CoreSet>? cores = WorkerCores.Share(job.Cluster);
         RunFiles files = RunFiles.Open(Context, resume, save, observer);
         var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1));
         var metrics = new RunMetrics(Context, files.FirstVersion, files.ResumedFrom, "in-process", observer, TimeProvider.System);
         _coordinator = new CoordinatorHost(Context, plan, files.Resume, files.Save, metrics, observer, TimeProvider.System);
         var channel = new InProcessChannel(address => _servers[address.Endpoint]);
         for (int i = 0; i < job.Cluster.Servers; i++) AddServer($"in-process:{i}");
-        for (int i = 0; i < job.Cluster.Workers; i++) AddWorker(channel);
+        for (int i = 0; i < job.Cluster.Workers; i++) AddWorker(channel, cores?[i]);
         Task<TrainResult> result = _coordinator.RunAsync(stop);
         // A member that breaks ends the run with its own error, which says more than its absence.
         Task broken = FirstFailureAsync();
@@ -56,8 +58,8 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
     private void AddServer(string endpoint) => Add(MemberRole.Server, endpoint, (_, link) =>
         MemberParts.Server(Context, link, _coordinator!.Keeper, server => _servers[endpoint] = server, observer.Warn));
 
-    private void AddWorker(IChannel channel) => Add(MemberRole.Worker, "", (host, _) =>
-        MemberParts.Worker(Context, channel, host.Incarnation, job.Cluster.Threads, observer.Warn));
+    private void AddWorker(IChannel channel, CoreSet? cores) => Add(MemberRole.Worker, "", (host, _) =>
+        MemberParts.Worker(Context, channel, host.Incarnation, job.Cluster.Threads, cores, observer.Warn));
 
     private void Add(MemberRole role, string endpoint, Func<MemberHost, ICoordinatorLink, MemberPart> build)
     {

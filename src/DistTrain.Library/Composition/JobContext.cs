@@ -73,8 +73,8 @@ internal sealed class JobContext
     public ServerSetup ServerSetup() => new(
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
 
-    public WorkerSetup WorkerSetup(int threads) => new(
-        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads);
+    public WorkerSetup WorkerSetup(int threads, CoreSet? cores) => new(
+        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads, cores);
 
     public TrainingPlan Plan(string jobText, long firstVersion, TimeSpan joinTimeout) => new()
     {

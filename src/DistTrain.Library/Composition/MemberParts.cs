@@ -2,6 +2,7 @@ using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
 using DistTrain.Jobs;
+using DistTrain.Kernels;
 using DistTrain.Training.ParameterServer;
 using DistTrain.Training.Worker;
 
@@ -13,9 +14,9 @@ internal static class MemberParts
     // Segments that wait at a server are whole buckets: few, so that a slow server pushes back.
     private const int ServerMailbox = 256;
 
-    public static MemberPart Worker(JobContext context, IChannel channel, ulong incarnation, int threads, Action<string> log)
+    public static MemberPart Worker(JobContext context, IChannel channel, ulong incarnation, int threads, CoreSet? cores, Action<string> log)
     {
-        var worker = new Worker(context.WorkerSetup(threads), channel, incarnation, context.Job.Cluster.FailureTimeout, log);
+        var worker = new Worker(context.WorkerSetup(threads, cores), channel, incarnation, context.Job.Cluster.FailureTimeout, log);
         return new MemberPart(
             context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true), _ => { },
             worker.DisconnectAsync, worker.DisposeAsync);

@@ -2,6 +2,7 @@ using System.Net;
 using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
+using DistTrain.Kernels;
 using DistTrain.Training.ParameterServer;
 using DistTrain.Transport.Grpc;
 using DistTrain.Transport.Services;
@@ -16,11 +17,12 @@ internal static class MemberRoles
     public static async Task<ExitCode> RunWorkerAsync(MemberOptions options, CancellationToken stop)
     {
         Action<string> log = options.Log ?? (_ => { });
+        CoreSet? cores = WorkerCores.Of(options.Cores, options.Threads, "--cores");
         var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network));
         return await RunAsync(MemberRole.Worker, "", options, log, (offer, _, host) =>
         {
             var context = JobContext.Load(MemberParts.Parse(offer));
-            return MemberParts.Worker(context, channel, host.Incarnation, options.Threads, log);
+            return MemberParts.Worker(context, channel, host.Incarnation, options.Threads, cores, log);
         }, stop);
     }
 

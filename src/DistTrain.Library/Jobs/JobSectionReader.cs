@@ -127,6 +127,7 @@ internal static class JobSectionReader
             Workers = (int)node.Integer("workers", fallback.Workers, 1, 4096),
             Servers = (int)node.Integer("servers", fallback.Servers, 1, 4096),
             Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),
+            Cores = node.Find("cores")?.AsText(),
             FailureTimeout = timeout,
             BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 24) : null,
         };

@@ -46,6 +46,12 @@ public sealed record ClusterOptions
     /// <summary>Computing threads of each worker that <c>train</c> starts.</summary>
     public int Threads { get; init; } = 1;
 
+    /// <summary>
+    /// The cores that the workers which <c>train</c> starts pin their threads to, each worker the next so many, as in
+    /// <c>0-3,6</c>; <c>auto</c> for those that this process may use. Null lets the system move threads.
+    /// </summary>
+    public string? Cores { get; init; }
+
     /// <summary>A member that is silent for so long is taken for lost.</summary>
     public TimeSpan FailureTimeout { get; init; } = TimeSpan.FromSeconds(3);
 

@@ -23,6 +23,7 @@ internal static class JobTree
             ("workers", Number(job.Cluster.Workers)),
             ("servers", Number(job.Cluster.Servers)),
             ("threads", Number(job.Cluster.Threads)),
+            ("cores", Text(job.Cluster.Cores)),
             ("failure_timeout", Text(Number(job.Cluster.FailureTimeout.TotalMilliseconds)!.Text + "ms")),
             ("bucket_length", job.Cluster.BucketLength is { } length ? Number(length) : Text("auto")))),
         ("checkpoint", Map(

@@ -15,7 +15,9 @@ namespace DistTrain.Training.Worker;
 /// <param name="BatchSize">Examples a mini-batch, over the whole cluster.</param>
 /// <param name="Shards">Shards a mini-batch.</param>
 /// <param name="Threads">Threads that compute.</param>
-public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads);
+/// <param name="Cores">The core of each thread; null lets the system move them.</param>
+public sealed record WorkerSetup(
+    Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads, CoreSet? Cores = null);
 
 /// <summary>
 /// The training step as a worker sees it: gather the rows of its shards, forward, loss, backward; each finished
@@ -37,7 +39,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     {
         (_setup, _tree) = (setup, tree);
         _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
-        _pool = setup.Threads > 1 ? new KernelPool(setup.Threads) : KernelPool.Single;
+        _pool = setup.Threads > 1 ? new KernelPool(setup.Threads, setup.Cores) : KernelPool.Single;
         int rows = (int)Math.Max(Math.Min(setup.BatchSize, setup.Train.Count), Math.Min(EvaluationRows, setup.Test?.Count ?? 0));
         _examples = new long[rows];
         _run = new ModelRun(setup.Model, rows, _pool, setup.Shards);

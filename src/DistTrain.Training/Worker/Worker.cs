@@ -5,6 +5,7 @@ using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Kernels;
 
 namespace DistTrain.Training.Worker;
 
@@ -37,6 +38,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private long _version = -1;
     private long _granted;
     private long _committed;
+    private bool _pinned;
 
     /// <summary>Creates a worker that has nothing to do yet.</summary>
     public Worker(WorkerSetup setup, IChannel channel, ulong incarnation, TimeSpan reconnectFor, Action<string> log)
@@ -49,6 +51,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask ReceiveAsync(object message, IActorContext context)
     {
+        PinOnce();
         switch (message)
         {
             case Topology topology when _term is null || topology.Term > _term.Number:
@@ -99,6 +102,14 @@ public sealed class Worker : IActor, IAsyncDisposable
         _loop.Dispose();
         foreach (GradientRound round in _rounds) round.Dispose();
         _term?.Weights.Dispose();
+    }
+
+    // The pool's other threads pin themselves; thread 0 of its regions is the actor's own.
+    private void PinOnce()
+    {
+        if (_pinned || _setup.Cores is not { } cores) return;
+        CoreSet.PinCurrentThread(cores[0]);
+        _pinned = true;
     }
 
     private bool IsCurrent(long term) => _term?.Number == term;

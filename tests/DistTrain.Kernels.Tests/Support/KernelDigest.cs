@@ -12,6 +12,7 @@ internal static unsafe class KernelDigest
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         Functions(hash);
         Products(hash);
+        Ways(hash);
         Losses(hash);
         Updates(hash);
         RowsAndHeads.Add(values => Add(hash, values));
@@ -82,6 +83,43 @@ internal static unsafe class KernelDigest
         }
     }
 
+    // The smallest products that go each of the driver's ways.
+    private static void Ways(IncrementalHash hash)
+    {
+        // RowStream; a streamed B; packed blocks over several blocks of k; a range of TransposedTile.
+        Product(hash, MatrixForm.Normal, MatrixForm.Normal, 3, 530, 125);
+        Product(hash, MatrixForm.Normal, MatrixForm.Normal, 6, 520, 130);
+        Product(hash, MatrixForm.Normal, MatrixForm.Transposed, 13, 70, 1050);
+        Product(hash, MatrixForm.Normal, MatrixForm.Normal, 65, 70, 1050);
+        for (int m = 1; m <= 8; m++) Product(hash, MatrixForm.Normal, MatrixForm.Transposed, m, 35, 70);
+        const int Count = 3, M = 5, N = 18, K = 21;
+        float[] a = TestData.Random(Count * M * K, 1), b = TestData.Random(Count * N * K, 2), c = new float[Count * M * N];
+        fixed (float* pa = a, pb = b, pc = c)
+            Gemm.MultiplyBatch(Count, MatrixForm.Normal, MatrixForm.Transposed, M, N, K, 0.5f, pa, K, M * K, pb, K, N * K, 0, pc, N, M * N);
+        Add(hash, c);
+        const int Rows = 700, Outputs = 14, Inputs = 35;
+        float[] dy = TestData.Random(Rows * Outputs, 3), x = TestData.Random(Rows * Inputs, 4), dw = new float[Outputs * Inputs], db = new float[Outputs];
+        fixed (float* py = dy, px = x, pw = dw, pd = db)
+            SegmentedGemm.WeightGradient(py, Outputs, px, Inputs, Outputs, Inputs, [new(0, 540), new(540, 20), new(560, 140)], [0, 1, 3], pw, Inputs, null, pd);
+        Add(hash, dw);
+        Add(hash, db);
+    }
+
+    private static void Product(IncrementalHash hash, MatrixForm formA, MatrixForm formB, int m, int n, int k)
+    {
+        float[] a = TestData.Random(m * k, 1), b = TestData.Random(k * n, 2), c = new float[m * n];
+        int ldb = formB == MatrixForm.Normal ? n : k;
+        fixed (float* pa = a, pb = b, pc = c)
+        {
+            Gemm.Multiply(formA, formB, m, n, k, 1, pa, formA == MatrixForm.Normal ? k : m, pb, ldb, 0, pc, n);
+            Add(hash, c);
+            using var packed = new PackedMatrix(k, n);
+            packed.Pack(formB, pb, ldb);
+            Gemm.Multiply(formA, m, 0.5f, pa, formA == MatrixForm.Normal ? k : m, packed, 0.5f, pc, n);
+            Add(hash, c);
+        }
+    }
+
     private static void Losses(IncrementalHash hash)
     {
         const int Rows = 9, Classes = 21;
@@ -105,6 +143,14 @@ internal static unsafe class KernelDigest
         fixed (float* pw = w, pm = m, pv = v, pg = g)
         {
             SgdKernel.Update(new SgdStep(0.1, 0.9, 1e-4, true), pw, pm, pg, 32, 77);
+            float[] direction = new float[77];
+            var lamb = new AdamStep(1e-2, 0.9, 0.999, 1e-6, 0.01, 0.1, 0.001, false);
+            fixed (float* pd = direction)
+            {
+                LambKernel.Direction(lamb, pw, pm, pv, pd, new SummedGradient(pg, 32), 77);
+                Add(hash, direction);
+                LambKernel.Apply(lamb, LambKernel.TrustRatio(2, 3), pw, pd, 77);
+            }
             AdamKernel.Update(new AdamStep(1e-3, 0.9, 0.999, 1e-8, 0.01, ScalarMath.Exp(-0.5), ScalarMath.Cos(0.3), true), pw, pm, pv, pg, 32, 77);
         }
         Add(hash, w);

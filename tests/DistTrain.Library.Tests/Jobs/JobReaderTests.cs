@@ -73,7 +73,7 @@ public class JobReaderTests
     [InlineData("batch: [8]", "job.yaml:3: batch: expected a map with the key 'size', got a list")]
     [InlineData("batch: { shard: 8 }", "job.yaml:3: unknown key 'batch.shard'; did you mean 'shards'?")]
     [InlineData("training: { clipnorm: 1 }", "job.yaml:3: unknown key 'training.clipnorm'; did you mean 'clip_norm'?")]
-    [InlineData("cluster: { consistency: sync }", "job.yaml:3: unknown key 'cluster.consistency'; allowed: failure_timeout, workers, servers, threads, bucket_length")]
+    [InlineData("cluster: { consistency: sync }", "job.yaml:3: unknown key 'cluster.consistency'; allowed: failure_timeout, workers, servers, threads, cores, bucket_length")]
     [InlineData("cluster: { workers: 0 }", "job.yaml:3: cluster.workers: 0 is out of range: expected 1 to 4096")]
     [InlineData("cluster: { failure_timeout: 3 }", "job.yaml:3: cluster.failure_timeout: expected a duration such as 500ms, 3s or 5 minutes, got '3'")]
     [InlineData("cluster: { failure_timeout: 1ms }", "job.yaml:3: cluster.failure_timeout: out of range: expected 100ms to 1h")]
