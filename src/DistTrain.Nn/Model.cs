@@ -62,6 +62,7 @@ public sealed class Model
         if (network.Summary.Count == 0) throw new DistTrainException(ExitCode.BadUsage, "model: got no layers, wanted at least one");
         if (network.Parameters.Count == 0) throw new DistTrainException(ExitCode.BadUsage, "model: no layer has parameters, so there is nothing to train; wanted at least one such as 'dense'");
         if (network.Shape is [int time, _] && network.Lengths is { } lengths && lengths.Time == time) network.Graph.OutputLengths = lengths.Value;
+        network.Graph.NameNew("the end");
         return new Model([.. network.Parameters], network.Graph, loss.Compile(network.Shape, classes, targetWidth), [.. network.Summary], inputShape, network.Shape, classes is not null);
     }
 

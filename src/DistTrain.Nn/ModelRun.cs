@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using DistTrain.Core;
 using DistTrain.Core.Sharding;
 using DistTrain.Kernels;
 
@@ -21,6 +22,7 @@ namespace DistTrain.Nn;
 public sealed unsafe class ModelRun : IDisposable
 {
     private readonly Model _model;
+    private readonly StepSchedule _schedule;
     private readonly RunBuffers _buffers;
     private readonly NativeBuffer _perRow;
     private readonly StepContext _step;
@@ -33,14 +35,21 @@ public sealed unsafe class ModelRun : IDisposable
     /// <param name="maxRows">The most rows of one pass.</param>
     /// <param name="pool">The threads to use; it outlives the run.</param>
     /// <param name="maxLeaves">The most shards of one pass; null for as many as rows, and 16 at least.</param>
-    public ModelRun(Model model, int maxRows, KernelPool pool, int? maxLeaves = null)
+    /// <param name="memory">
+    /// The most bytes that values and gradients may take; where they would take more, parts of the network run forward
+    /// again on the way back. Null for no limit.
+    /// </param>
+    /// <exception cref="DistTrainException">They don't fit, whatever runs again.</exception>
+    public ModelRun(Model model, int maxRows, KernelPool pool, int? maxLeaves = null, long? memory = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(maxRows);
         MaxLeaves = maxLeaves ?? Math.Max(maxRows, 16);
         _model = model;
         MaxRows = maxRows;
         _step = new StepContext(model.Layout, pool);
-        _buffers = new RunBuffers(model.Graph, maxRows, MaxLeaves);
+        RunLayout layout = MemoryReport.Layout(model, maxRows, MaxLeaves, memory);
+        _schedule = layout.Schedule;
+        _buffers = new RunBuffers(layout);
         int outputs = model.Graph.Width(model.Graph.Output);
         // Targets first, so that they are aligned; then losses, weights, labels and hits, one line of slack each.
         long line = (((long)maxRows * model.LossFunction.Positions) + 15) / 16 * 16;
@@ -140,6 +149,7 @@ public sealed unsafe class ModelRun : IDisposable
         IReadOnlyList<LayerNode> nodes = _model.Graph.Nodes;
         for (int i = nodes.Count - 1; i >= 0; i--)
         {
+            if (_schedule.BeginsGoingBack(i)) ForwardAgain(i, plan);
             if (nodes[i].Layer.IsView) continue;
             NodeBuffers node = _buffers.Nodes[i];
             nodes[i].Layer.Backward(node, _step);
@@ -165,6 +175,18 @@ public sealed unsafe class ModelRun : IDisposable
         _step.Rows = rows;
         _step.Plan = plan;
         _step.Listener = listener;
+    }
+
+    // The segment that ends with a node, as forward ran it.
+    private void ForwardAgain(int last, GradientPlan plan)
+    {
+        _step.Plan = _step.Key.Training ? plan : null;
+        for (int i = _schedule.SegmentFirst(last); i <= last; i++)
+        {
+            if (_schedule.Again(i) >= 0) _model.Graph.Nodes[i].Layer.Forward(_buffers.Nodes[i], _step);
+        }
+
+        _step.Plan = plan;
     }
 
     private void CheckRows(int rows, [CallerArgumentExpression(nameof(rows))] string? name = null)

@@ -63,6 +63,7 @@ internal static class InspectCommand
         output.WriteLine("FLOPs: of one example's forward pass; a training step takes about three times as many.");
         output.WriteLine($"steps: {Figures.Count(job.StepsPerEpoch)} an epoch, {Figures.Count(job.TotalSteps)} in all");
         output.WriteLine($"memory: {Bytes(job.ServerBytes)} of weights and optimizer state on the servers, {Bytes(job.WorkerBytes)} of buffers in each worker, and the data");
+        output.WriteLine($"a step: {job.Memory}");
         output.WriteLine($"job hash {job.JobHash}");
         output.WriteLine($"data hash {job.DataHash}");
         output.WriteLine();

@@ -144,6 +144,28 @@ public sealed class ConfigNode
             : throw Error($"expected a duration such as 500ms, 3s or 5 minutes, got {Describe()}");
     }
 
+    /// <summary>This node as a number of bytes: a number and a unit (kB, MB, GB by thousands; KiB, MiB, GiB by 1024).</summary>
+    public long AsBytes()
+    {
+        string text = AsText().Trim();
+        int digits = 0;
+        while (digits < text.Length && (char.IsAsciiDigit(text[digits]) || text[digits] == '.')) digits++;
+        double unit = text[digits..].Trim() switch
+        {
+            "B" => 1,
+            "kB" or "KB" => 1e3,
+            "MB" => 1e6,
+            "GB" => 1e9,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => double.NaN,
+        };
+        return double.TryParse(text[..digits], NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value * unit is >= 1 and < 1e15
+            ? (long)(value * unit)
+            : throw Error($"expected an amount of memory such as 200MB or 1.5GiB, got {Describe()}");
+    }
+
     /// <summary>Refuses keys of this map that no reader asked for, with the nearest right spelling.</summary>
     public void RefuseUnknownKeys()
     {

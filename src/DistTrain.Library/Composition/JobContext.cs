@@ -62,6 +62,7 @@ internal sealed class JobContext
     /// </summary>
     public void RequireMemory()
     {
+        if (Job.Training.Memory is not null) Memory();
         long vectors = 2 + Job.Optimizer.StateVectors.Length + (4L * Job.Cluster.Workers) + (3 * (1 + Job.Optimizer.StateVectors.Length));
         double wanted = (double)vectors * Model.Layout.Length * sizeof(float), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (wanted > available)
@@ -74,7 +75,14 @@ internal sealed class JobContext
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
 
     public WorkerSetup WorkerSetup(int threads, CoreSet? cores) => new(
-        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads, cores);
+        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads) { Cores = cores, Memory = Job.Training.Memory };
+
+    /// <summary>What a worker's buffers take.</summary>
+    public MemoryReport Memory()
+    {
+        WorkerSetup setup = WorkerSetup(1, null);
+        return MemoryReport.Of(Model, setup.MostRows, setup.Shards, setup.Memory);
+    }
 
     public TrainingPlan Plan(string jobText, long firstVersion, TimeSpan joinTimeout) => new()
     {

@@ -16,6 +16,7 @@ internal static class MemberParts
 
     public static MemberPart Worker(JobContext context, IChannel channel, ulong incarnation, int threads, CoreSet? cores, Action<string> log)
     {
+        if (context.Job.Training.Memory is not null) log($"training.memory: {context.Memory()}");
         var worker = new Worker(context.WorkerSetup(threads, cores), channel, incarnation, context.Job.Cluster.FailureTimeout, log);
         return new MemberPart(
             context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true), _ => { },

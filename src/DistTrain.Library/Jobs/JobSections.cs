@@ -25,6 +25,12 @@ public sealed record TrainingOptions
     /// <summary>What an element of the mean gradient is cut to, both ways; null for no cut.</summary>
     public double? ClipValue { get; init; }
 
+    /// <summary>
+    /// The most bytes that the values and gradients of a worker's step may take; where they would take more, parts of the
+    /// network are computed twice. Null for any. It never shows in the bits.
+    /// </summary>
+    public long? Memory { get; init; }
+
     /// <summary>The steps of the whole training.</summary>
     /// <param name="stepsPerEpoch">Mini-batches in one pass over the training examples.</param>
     public long TotalSteps(long stepsPerEpoch)

@@ -76,7 +76,8 @@ internal static class JobTree
                 ("epochs", withLength ? Number(training.Epochs) : null),
                 ("max_steps", withLength ? Number(training.MaxSteps) : null),
                 ("clip_norm", Number(training.ClipNorm)),
-                ("clip_value", Number(training.ClipValue)))
+                ("clip_value", Number(training.ClipValue)),
+                ("memory", withLength && training.Memory is { } bytes ? Text(string.Create(CultureInfo.InvariantCulture, $"{bytes}B")) : null))
             : null;
 
     private static YamlTree OfBatch(BatchOptions batch) => Map(("size", Number(batch.Size)), ("shards", Number(batch.Shards)));

@@ -77,7 +77,7 @@ public static class Evaluation
         int most = (int)Math.Min(Rows, test.Count);
         long[] examples = new long[most];
         using var pool = new KernelPool(Environment.ProcessorCount);
-        using var run = new ModelRun(model, most, pool);
+        using var run = new ModelRun(model, most, pool, maxLeaves: 1);
         return Node(0);
 
         SegmentStats Node(int node)

@@ -56,8 +56,11 @@ public sealed record InspectedJob
     /// <summary>Bytes of weights and optimizer state over all parameter servers.</summary>
     [JsonPropertyName("server_bytes")] public required long ServerBytes { get; init; }
 
-    /// <summary>Bytes of a worker's planned buffers with the job's number of workers: activations, their gradients, and
-    /// two model versions of weights. Gradients that wait for their commit and the data come on top.</summary>
+    /// <summary>How a worker's values and gradients fit into <c>training.memory</c>, in words.</summary>
+    [JsonPropertyName("memory")] public required string Memory { get; init; }
+
+    /// <summary>Bytes of a worker's planned buffers: activations and their gradients for a whole mini-batch, since it may be
+    /// left alone with it, and two model versions of weights. Gradients that wait for their commit and the data come on top.</summary>
     [JsonPropertyName("worker_bytes")] public required long WorkerBytes { get; init; }
 
     /// <summary>The whole job with every default written out.</summary>

@@ -1,6 +1,5 @@
 using DistTrain.Composition;
 using DistTrain.Jobs;
-using DistTrain.Kernels;
 using DistTrain.Nn;
 using DistTrain.Training.Checkpoints;
 
@@ -15,9 +14,7 @@ public static class Inspection
     {
         var context = JobContext.Load(job);
         Model model = context.Model;
-        int workers = Math.Min(job.Cluster.Workers, job.Batch.Shards);
-        int rows = (int)Math.Min(context.Facts.TrainExamples, (job.Batch.Size + workers - 1) / workers);
-        using var run = new ModelRun(model, rows, KernelPool.Single);
+        MemoryReport memory = context.Memory();
         return new InspectedJob
         {
             Name = job.Name,
@@ -32,7 +29,8 @@ public static class Inspection
             StepsPerEpoch = context.StepsPerEpoch,
             TotalSteps = context.TotalSteps,
             ServerBytes = model.Layout.Length * sizeof(float) * (1 + job.Optimizer.StateVectors.Length),
-            WorkerBytes = run.Bytes + (2 * sizeof(float) * model.Layout.Length),
+            Memory = memory.ToString(),
+            WorkerBytes = memory.Bytes + (2 * sizeof(float) * model.Layout.Length),
             Job = job.ToYaml(),
         };
     }

@@ -23,7 +23,7 @@ public sealed unsafe class TrainedModel : IDisposable
         _weights = new NativeBuffer(model.Layout.Length);
         NativeBuffer source = snapshot.Find(ModelSnapshot.Weights)!;
         Buffer.MemoryCopy(source.Pointer, _weights.Pointer, _weights.Length * sizeof(float), _weights.Length * sizeof(float));
-        _run = new ModelRun(model, Rows, KernelPool.Single);
+        _run = new ModelRun(model, Rows, KernelPool.Single, maxLeaves: 1);
     }
 
     /// <summary>The run's figures.</summary>

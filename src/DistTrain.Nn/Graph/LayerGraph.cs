@@ -19,6 +19,7 @@ internal sealed class LayerGraph
     private readonly List<int> _widths = [];
     private readonly List<bool> _trained = [];
     private readonly HashSet<int> _shared = [];
+    private readonly List<string> _names = [];
 
     public LayerGraph(int inputWidth) => AddValue(inputWidth, trained: false);
 
@@ -32,6 +33,9 @@ internal sealed class LayerGraph
     /// <summary>The value that says how many positions of each row of <see cref="Output"/> count; null where all do.</summary>
     public int? OutputLengths { get; set; }
 
+    /// <summary>The layer that each node was made for; one may have made several, and one node may be of several.</summary>
+    public IReadOnlyList<string> Names => _names;
+
     /// <summary>Values of one example of a value.</summary>
     public int Width(int value) => _widths[value];
 
@@ -40,6 +44,12 @@ internal sealed class LayerGraph
 
     /// <summary>Says that more than one node may read this value, so that its own node must leave it as it is.</summary>
     public void Share(int value) => _shared.Add(value);
+
+    /// <summary>Names the nodes that have no name yet.</summary>
+    public void NameNew(string name)
+    {
+        while (_names.Count < _nodes.Count) _names.Add(name);
+    }
 
     /// <summary>Adds a layer that reads one value, fused into the node that gives it where that can be; gives its output.</summary>
     public int Append(Layer layer, int input)

@@ -69,6 +69,7 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
     {
         Summarise(layer, name, kind);
         Value = Graph.Append(layer, Value);
+        Graph.NameNew(name);
         Shape = layer.OutputShape;
     }
 
@@ -77,6 +78,7 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
     {
         Summarise(layer, name, kind);
         Value = Graph.Add(layer, inputs);
+        Graph.NameNew(name);
         Shape = layer.OutputShape;
     }
 

@@ -1,9 +1,33 @@
+using System.Collections.Immutable;
+
 namespace DistTrain.Nn;
 
-/// <summary>A buffer to place in an arena: so many floats, in use from one moment to another, both included.</summary>
-internal readonly record struct ArenaRequest(long Length, int First, int Last)
+/// <summary>From one moment to another, both included.</summary>
+internal readonly record struct Life(int First, int Last);
+
+/// <summary>A buffer to place in an arena: so many floats, and when it holds something.</summary>
+/// <param name="Length">In floats.</param>
+/// <param name="Lives">Ascending and apart; what it held is lost between them.</param>
+internal readonly record struct ArenaRequest(long Length, ImmutableArray<Life> Lives)
 {
-    public bool Meets(ArenaRequest other) => First <= other.Last && other.First <= Last;
+    /// <summary>A buffer of one life.</summary>
+    public ArenaRequest(long length, int first, int last)
+        : this(length, [new Life(first, last)])
+    {
+    }
+
+    public bool Meets(ArenaRequest other)
+    {
+        if (Lives.IsDefault || other.Lives.IsDefault) return false;
+        for (int i = 0, j = 0; i < Lives.Length && j < other.Lives.Length;)
+        {
+            if (Lives[i].First <= other.Lives[j].Last && other.Lives[j].First <= Lives[i].Last) return true;
+            if (Lives[i].Last < other.Lives[j].Last) i++;
+            else j++;
+        }
+
+        return false;
+    }
 }
 
 /// <summary>

@@ -15,9 +15,20 @@ namespace DistTrain.Training.Worker;
 /// <param name="BatchSize">Examples a mini-batch, over the whole cluster.</param>
 /// <param name="Shards">Shards a mini-batch.</param>
 /// <param name="Threads">Threads that compute.</param>
-/// <param name="Cores">The core of each thread; null lets the system move them.</param>
-public sealed record WorkerSetup(
-    Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads, CoreSet? Cores = null);
+public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads)
+{
+    /// <summary>The core of each thread; null lets the system move them.</summary>
+    public CoreSet? Cores { get; init; }
+
+    /// <summary>The most bytes of a step's values and gradients; null for any.</summary>
+    public long? Memory { get; init; }
+
+    /// <summary>The most rows that a pass may have: a worker may be given all shards of a mini-batch.</summary>
+    public int MostRows => (int)Math.Max(Math.Min(BatchSize, Train.Count), Memory is null ? Math.Min(EvaluationRows, Test?.Count ?? 0) : 1);
+
+    // Rows of one evaluation pass: enough to fill the kernels, few enough to plan for.
+    internal const int EvaluationRows = 256;
+}
 
 /// <summary>
 /// The training step as a worker sees it: gather the rows of its shards, forward, loss, backward; each finished
@@ -25,9 +36,6 @@ public sealed record WorkerSetup(
 /// </summary>
 internal sealed unsafe class TrainingLoop : IDisposable
 {
-    // Rows of one evaluation pass: enough to fill the kernels, few enough to plan for.
-    private const int EvaluationRows = 256;
-
     private readonly WorkerSetup _setup;
     private readonly ShardTree _tree;
     private readonly Sampler _sampler;
@@ -40,9 +48,8 @@ internal sealed unsafe class TrainingLoop : IDisposable
         (_setup, _tree) = (setup, tree);
         _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
         _pool = setup.Threads > 1 ? new KernelPool(setup.Threads, setup.Cores) : KernelPool.Single;
-        int rows = (int)Math.Max(Math.Min(setup.BatchSize, setup.Train.Count), Math.Min(EvaluationRows, setup.Test?.Count ?? 0));
-        _examples = new long[rows];
-        _run = new ModelRun(setup.Model, rows, _pool, setup.Shards);
+        _examples = new long[setup.MostRows];
+        _run = new ModelRun(setup.Model, setup.MostRows, _pool, setup.Shards, setup.Memory);
     }
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
@@ -66,7 +73,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
         SegmentStats sum = default;
         while (start < end)
         {
-            int rows = (int)Math.Min(Math.Min(EvaluationRows, _examples.Length), end - start);
+            int rows = (int)Math.Min(Math.Min(WorkerSetup.EvaluationRows, _examples.Length), end - start);
             for (int i = 0; i < rows; i++) _examples[i] = start + i;
             test.Gather(_examples.AsSpan(0, rows), _run.Input, _run.Labels, _run.Targets);
             _run.Forward(weights, rows, new StepKey(_setup.Seed, 0, Training: false));

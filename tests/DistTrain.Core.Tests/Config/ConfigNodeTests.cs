@@ -31,6 +31,20 @@ public class ConfigNodeTests
     }
 
     [Theory]
+    [InlineData("200MB", 200_000_000)]
+    [InlineData("1.5 GiB", 1_610_612_736)]
+    [InlineData("7B", 7)]
+    public void Bytes_OfNumberAndUnit_AreRead(string text, long bytes) => Assert.Equal(bytes, Map(("x", text)).Require("x").AsBytes());
+
+    [Theory]
+    [InlineData("200")]
+    [InlineData("-1MB")]
+    [InlineData("0MB")]
+    [InlineData("many MB")]
+    public void Bytes_WithoutUnitOrNumber_AreRefused(string text) =>
+        Assert.Contains("such as 200MB", Assert.Throws<DistTrainException>(() => Map(("x", text)).Require("x").AsBytes()).Message, StringComparison.Ordinal);
+
+    [Theory]
     [InlineData("abc", "job.yaml:4: optimizer.x: expected an integer, got 'abc'")]
     [InlineData("1.5", "job.yaml:4: optimizer.x: expected an integer, got '1.5'")]
     [InlineData("0", "job.yaml:4: optimizer.x: 0 is out of range: expected 1 to 9")]
