@@ -27,10 +27,19 @@ internal sealed unsafe class LocalStep : IGradientListener, IDisposable
     private long _step;
 
     /// <summary>Makes a model with its first weights, a batch of random examples and the optimizer's state.</summary>
-    public LocalStep(ModelSpec spec, ImmutableArray<int> input, int classes, OptimizerSpec optimizer, int batch, int shards, KernelPool pool)
+    /// <param name="spec">The layers.</param>
+    /// <param name="input">The shape of one example.</param>
+    /// <param name="classes">What labels there are.</param>
+    /// <param name="optimizer">The update.</param>
+    /// <param name="batch">Examples.</param>
+    /// <param name="shards">Shards of them.</param>
+    /// <param name="pool">The threads.</param>
+    /// <param name="vocabulary">How many token ids there are, for inputs of ids; 0 for inputs of real numbers.</param>
+    public LocalStep(
+        ModelSpec spec, ImmutableArray<int> input, int classes, OptimizerSpec optimizer, int batch, int shards, KernelPool pool, int vocabulary = 0)
     {
         _model = Model.Build(spec, Losses.SoftmaxCrossEntropy, input, classes, 0);
-        _run = new ModelRun(_model, batch, pool);
+        _run = new ModelRun(_model, batch, pool, shards);
         _pool = pool;
         _batch = batch;
         _rate = optimizer.LearningRate;
@@ -45,18 +54,29 @@ internal sealed unsafe class LocalStep : IGradientListener, IDisposable
         _plan.NodeLeaves[1] = shards;
         _plan.Gradients[0] = (nint)_gradient.Pointer;
         int width = input.Aggregate(1, (n, d) => n * d);
-        for (int i = 0; i < batch * width; i++) _run.Input[i] = (KeyedUniform(i) * 2) - 1;
-        for (int i = 0; i < batch; i++) _run.Labels[i] = i * 7 % classes;
+        for (int i = 0; i < batch * width; i++) _run.Input[i] = vocabulary > 0 ? (int)(KeyedUniform(i) * vocabulary) : (KeyedUniform(i) * 2) - 1;
+        int labels = batch * (_model.OutputShape is [int time, _] ? time : 1);
+        for (int i = 0; i < labels; i++) _run.Labels[i] = i * 7 % classes;
     }
 
     /// <summary>The mean loss of the last step.</summary>
     public double Loss => _stats[0].LossSum / _stats[0].WeightSum;
 
+    /// <summary>
+    /// Floating-point operations of a step's products: forward, gradients of weights, and of what all layers but the first
+    /// with weights read.
+    /// </summary>
+    public static double Flops(ModelSpec spec, ImmutableArray<int> input, int classes, int batch)
+    {
+        var model = Model.Build(spec, Losses.SoftmaxCrossEntropy, input, classes, 0);
+        return (double)batch * ((3 * model.Summary.Sum(l => l.Flops)) - model.Summary.First(l => l.Parameters > 0).Flops);
+    }
+
     /// <summary>Does one step.</summary>
     public void Run()
     {
         _step++;
-        _run.Forward(_weights.Pointer, _batch, new StepKey(1, _step, Training: true));
+        _run.Forward(_weights.Pointer, _batch, new StepKey(1, _step, Training: true), _plan);
         _run.Loss(_batch, _plan, _stats);
         _run.Backward(_weights.Pointer, _batch, _plan, this);
         var context = new UpdateContext(_step, _stats[0].WeightSum, _rate);
