@@ -1,4 +1,5 @@
 using DistTrain.Core;
+using DistTrain.Training.Coordinator;
 
 namespace DistTrain;
 
@@ -52,6 +53,12 @@ public interface ITrainingObserver
 
     /// <summary>An evaluation was finished.</summary>
     void Evaluated(EvaluationReport report);
+
+    /// <summary>The gradient of a step was looked at; what looks wrong with it comes as warnings too.</summary>
+    void Watched(WatchReport report)
+    {
+        // Most observers are content with the warnings.
+    }
 
     /// <summary>A checkpoint is complete.</summary>
     void Saved(long version, string path);

@@ -47,6 +47,15 @@ public sealed record TrainResult
     /// <summary>SHA-256 over the little-endian fp32 parameters in layout order, without padding.</summary>
     [JsonPropertyName("weights_sha256")] public string? WeightsSha256 { get; init; }
 
+    /// <summary>The norm of the whole model's mean gradient at the last step that was looked at; null when none was.</summary>
+    [JsonPropertyName("gradient_norm")] public double? GradientNorm { get; init; }
+
+    /// <summary>The norm of each tensor's mean gradient at that step; null when none was looked at.</summary>
+    [JsonPropertyName("gradient_norms")] public IReadOnlyDictionary<string, double?>? GradientNorms { get; init; }
+
+    /// <summary>The gradient noise scale, in examples, as last estimated; null when it could not be told.</summary>
+    [JsonPropertyName("gradient_noise_scale")] public double? GradientNoiseScale { get; init; }
+
     /// <summary>Examples a second in steady state: evaluations, checkpoints and the first steps left out.</summary>
     [JsonPropertyName("samples_per_second")] public double? SamplesPerSecond { get; init; }
 

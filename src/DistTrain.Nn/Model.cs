@@ -40,6 +40,12 @@ public sealed class Model
     /// <summary>The shape of one example's output.</summary>
     public ImmutableArray<int> OutputShape { get; }
 
+    /// <summary>
+    /// The biases, by their place in the layout, whose units go through a ReLU at once, and the ReLU layers' names: where
+    /// such a bias has no gradient, its unit gave 0 for all examples.
+    /// </summary>
+    public ImmutableArray<(int Tensor, string Layer)> Rectified { get; private init; } = [];
+
     /// <summary>Whether outputs are compared with class labels; else with real targets, and there is no accuracy.</summary>
     public bool HasAccuracy { get; }
 
@@ -63,7 +69,10 @@ public sealed class Model
         if (network.Parameters.Count == 0) throw new DistTrainException(ExitCode.BadUsage, "model: no layer has parameters, so there is nothing to train; wanted at least one such as 'dense'");
         if (network.Shape is [int time, _] && network.Lengths is { } lengths && lengths.Time == time) network.Graph.OutputLengths = lengths.Value;
         network.Graph.NameNew("the end");
-        return new Model([.. network.Parameters], network.Graph, loss.Compile(network.Shape, classes, targetWidth), [.. network.Summary], inputShape, network.Shape, classes is not null);
+        return new Model([.. network.Parameters], network.Graph, loss.Compile(network.Shape, classes, targetWidth), [.. network.Summary], inputShape, network.Shape, classes is not null)
+        {
+            Rectified = [.. network.Rectified],
+        };
     }
 
     /// <summary>How far a buffer moves towards a mini-batch's mean of its statistic, by its place in the layout.</summary>

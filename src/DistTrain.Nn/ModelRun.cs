@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using DistTrain.Core;
+using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
 using DistTrain.Kernels;
 
@@ -121,6 +122,51 @@ public sealed unsafe class ModelRun : IDisposable
         {
             perNode[node] = Join(plan.LeafRows, new ShardRange(plan.NodeLeaves[node], plan.NodeLeaves[node + 1]));
         }
+    }
+
+    /// <summary>
+    /// Says where the first NaN or infinity is after <see cref="Loss"/> had one: in a tensor of the weights, in the input,
+    /// or in a layer's output, for which the pass runs once more. Null when all of it is finite.
+    /// </summary>
+    /// <param name="weights">The weights that <see cref="Forward"/> had.</param>
+    /// <param name="rows">As in <see cref="Forward"/>.</param>
+    /// <param name="plan">As in <see cref="Forward"/>.</param>
+    public string? FirstNotFinite(float* weights, int rows, GradientPlan? plan)
+    {
+        foreach (TensorEntry tensor in _model.Layout.Tensors)
+        {
+            if (Found(weights + tensor.Offset, tensor.Length) is { } what) return $"tensor {tensor.Name} holds {what}";
+        }
+
+        IReadOnlyList<LayerNode> nodes = _model.Graph.Nodes;
+        if (Found(Input, (long)rows * _model.Graph.Width(0)) is { } read) return $"the input holds {read}";
+        Enter(weights, rows, _step.Key.Training ? plan : null, listener: null);
+        for (int i = 0; i < nodes.Count; i++)
+        {
+            if (nodes[i].Layer.IsView) continue;
+            nodes[i].Layer.Forward(_buffers.Nodes[i], _step);
+            // Lengths of rows are integers.
+            if (nodes[i].Layer is TokenLengthsLayer) continue;
+            if (Found(_buffers.Nodes[i].Output, (long)rows * _model.Graph.Width(nodes[i].Output)) is { } what)
+            {
+                string name = _model.Graph.Names[i];
+                string kind = _model.Summary.FirstOrDefault(l => l.Name == name)?.Kind ?? "layer";
+                return $"layer {name} ({kind}) is the first whose output holds {what}";
+            }
+        }
+
+        return null;
+    }
+
+    private static string? Found(float* values, long length)
+    {
+        for (long i = 0; i < length; i++)
+        {
+            if (float.IsNaN(values[i])) return "a NaN";
+            if (float.IsInfinity(values[i])) return "an infinity";
+        }
+
+        return null;
     }
 
     /// <summary>

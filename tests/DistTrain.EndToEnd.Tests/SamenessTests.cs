@@ -121,6 +121,25 @@ public sealed class SamenessTests : IDisposable
         Assert.Equal(expected, Sha(await _cli.TrainAsync($"{job} --in-process --workers 3", ("DISTTRAIN_SIMD", "256"))));
     }
 
+    // What is seen of gradients comes along the tree too.
+    [Fact]
+    public async Task Watching_OnAnyCluster_SeesTheSame()
+    {
+        JsonElement one = await _cli.TrainAsync("--in-process --workers 1 --set training.watch_every=60");
+        foreach (string cluster in (string[])["--in-process --workers 3 --servers 2", "--workers 2 --servers 3"])
+        {
+            JsonElement other = await _cli.TrainAsync($"{cluster} --set training.watch_every=60");
+            Assert.Equal(one.GetProperty("gradient_norm").GetDouble(), other.GetProperty("gradient_norm").GetDouble());
+            Assert.Equal(one.GetProperty("gradient_norms").GetRawText(), other.GetProperty("gradient_norms").GetRawText());
+            Assert.Equal(one.GetProperty("gradient_noise_scale").GetDouble(), other.GetProperty("gradient_noise_scale").GetDouble());
+            Assert.Equal(DefaultJob, Sha(other));
+        }
+
+        Assert.True(one.GetProperty("gradient_norm").GetDouble() > 0);
+        Assert.True(one.GetProperty("gradient_noise_scale").GetDouble() > 0);
+        Assert.Equal(JsonValueKind.Null, (await _cli.TrainAsync("--in-process --set training.watch_every=0")).GetProperty("gradient_norm").ValueKind);
+    }
+
     [Fact]
     public async Task SmallJob_OnMoreWorkersThanShards_HasTheSameBits()
     {

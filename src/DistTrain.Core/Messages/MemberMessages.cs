@@ -54,6 +54,27 @@ public sealed record StepApplied(long Term, int Partition, long Step, SegmentSta
 /// <param name="Squares">The sum of squares of the gradient sums of each of its blocks, ascending; 0 for buffers.</param>
 public sealed record NormsMeasured(long Term, int Partition, long Step, ImmutableArray<float> Squares) : MemberMessage;
 
+/// <summary>What a server saw of a gradient at a step that is watched. All lists have an entry for each of its blocks, ascending.</summary>
+/// <param name="Term">The server's term.</param>
+/// <param name="Partition">Its partition.</param>
+/// <param name="Step">The step.</param>
+/// <param name="Squares">The sum of squares of the gradient sums; 0 for buffers.</param>
+/// <param name="Zeros">How many of them are zero.</param>
+/// <param name="Left">As <paramref name="Squares"/>, of the shard tree's left half alone; empty when it came whole.</param>
+/// <param name="Right">As <paramref name="Left"/>, of the right half.</param>
+/// <param name="LeftWeight">The total weight of the left half's rows.</param>
+/// <param name="RightWeight">That of the right half's.</param>
+public sealed record Watched(
+    long Term,
+    int Partition,
+    long Step,
+    ImmutableArray<float> Squares,
+    ImmutableArray<int> Zeros,
+    ImmutableArray<float> Left,
+    ImmutableArray<float> Right,
+    double LeftWeight,
+    double RightWeight) : MemberMessage;
+
 /// <summary>A server joined all segments of an evaluation.</summary>
 public sealed record EvaluationReduced(long Term, long Version, SegmentStats Stats) : MemberMessage;
 

@@ -75,7 +75,7 @@ internal sealed class JobContext
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
 
     public WorkerSetup WorkerSetup(int threads, CoreSet? cores) => new(
-        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads) { Cores = cores, Memory = Job.Training.Memory };
+        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads) { Cores = cores, Memory = Job.Training.Memory, WatchEvery = Job.Training.WatchEvery };
 
     /// <summary>What a worker's buffers take.</summary>
     public MemoryReport Memory()
@@ -100,6 +100,7 @@ internal sealed class JobContext
         Servers = Job.Cluster.Servers,
         MostPartitions = BucketPlan.MostPartitions(Model.Layout),
         NormedLayout = Job.Training.ClipNorm is null ? null : Model.Layout,
+        Watched = Job.Training.WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified),
         BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
         FirstVersion = firstVersion,
         FailureTimeout = Job.Cluster.FailureTimeout,
@@ -114,6 +115,7 @@ internal sealed class JobContext
         ClipNorm = Job.Training.ClipNorm,
         ClipValue = Job.Training.ClipValue,
         BufferMomentum = Model.BufferMomentum,
+        WatchEvery = Job.Training.WatchEvery,
     };
 
     private static string HashOf(IDataset train, IDataset? test) => test is null ? train.ContentHash : $"{train.ContentHash}{test.ContentHash}";

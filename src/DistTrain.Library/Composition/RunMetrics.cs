@@ -19,6 +19,8 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     private SegmentStats _epoch;
     private SegmentStats _lastEpoch;
     private SegmentStats? _test;
+    private WatchReport? _watched;
+    private double? _noiseScale;
     private long _testVersion;
     private long _examples;
     private long _steadyExamples;
@@ -68,6 +70,14 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
             _lastEpoch.WeightSum > 0 ? _lastEpoch.MeanLoss : null, stats.MeanLoss, context.Model.HasAccuracy ? stats.Accuracy : null));
     }
 
+    public void Watched(WatchReport report)
+    {
+        _watched = report;
+        _noiseScale = report.NoiseScale ?? _noiseScale;
+        observer.Watched(report);
+        foreach (string warning in report.Warnings) observer.Warn(warning);
+    }
+
     public void Saved(long version, string path)
     {
         observer.Saved(version, path);
@@ -97,6 +107,9 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         TestLoss = _testVersion == outcome.Version && _test is { } test ? Number(test.MeanLoss) : null,
         TestAccuracy = _testVersion == outcome.Version && _test is { } labelled && context.Model.HasAccuracy ? Number(labelled.Accuracy) : null,
         WeightsSha256 = weightsSha256,
+        GradientNorm = _watched is null ? null : Number(_watched.Norm),
+        GradientNorms = _watched?.Tensors.ToDictionary(t => t.Name, t => Number(t.Norm)),
+        GradientNoiseScale = _noiseScale is { } scale ? Number(scale) : null,
         SamplesPerSecond = _stepSeconds.Count > 0 ? Number(_steadyExamples / _stepSeconds.Sum()) : null,
         StepMsMedian = _stepSeconds.Count > 0 ? 1000 * Median(_stepSeconds) : null,
         WallSeconds = time.GetElapsedTime(_began).TotalSeconds,

@@ -112,6 +112,7 @@ internal static class JobSectionReader
             MaxSteps = node.Find("max_steps")?.AsInteger(1),
             ClipNorm = node.Find("clip_norm")?.AsNumber(SmallestClip),
             ClipValue = node.Find("clip_value")?.AsNumber(SmallestClip),
+            WatchEvery = node.Integer("watch_every", new TrainingOptions().WatchEvery, 0),
             Memory = node.Find("memory")?.AsBytes(),
         };
         node.RefuseUnknownKeys();

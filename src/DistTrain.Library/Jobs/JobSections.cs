@@ -26,6 +26,12 @@ public sealed record TrainingOptions
     public double? ClipValue { get; init; }
 
     /// <summary>
+    /// Every so many steps the gradient is looked at: its norms, dead units, the noise scale; 0 for never. It never shows in
+    /// the bits.
+    /// </summary>
+    public long WatchEvery { get; init; } = 100;
+
+    /// <summary>
     /// The most bytes that the values and gradients of a worker's step may take; where they would take more, parts of the
     /// network are computed twice. Null for any. It never shows in the bits.
     /// </summary>

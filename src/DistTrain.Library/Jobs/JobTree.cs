@@ -77,6 +77,7 @@ internal static class JobTree
                 ("max_steps", withLength ? Number(training.MaxSteps) : null),
                 ("clip_norm", Number(training.ClipNorm)),
                 ("clip_value", Number(training.ClipValue)),
+                ("watch_every", withLength ? Number(training.WatchEvery) : null),
                 ("memory", withLength && training.Memory is { } bytes ? Text(string.Create(CultureInfo.InvariantCulture, $"{bytes}B")) : null))
             : null;
 

@@ -64,9 +64,18 @@ internal sealed class NetworkBuilder(ImmutableArray<int> input)
         return results.ToImmutable();
     }
 
+    /// <summary>The biases, by index, whose units go through a ReLU at once, and the ReLU layers' names.</summary>
+    public List<(int Parameter, string Layer)> Rectified { get; } = [];
+
     /// <summary>Adds a layer that reads the present value.</summary>
     public void Append(Layer layer, string name, string kind)
     {
+        if (layer is ActivationLayer { Activation: Kernels.Activation.Relu } && Graph.Nodes is [.., { } before] && before.Output == Value
+            && before.Layer.Parameters.LastOrDefault(p => p is { Role: Core.Layout.TensorRole.Undecayed, Shape.Length: 1 }) is { } bias)
+        {
+            Rectified.Add((bias.Index, name));
+        }
+
         Summarise(layer, name, kind);
         Value = Graph.Append(layer, Value);
         Graph.NameNew(name);

@@ -66,6 +66,7 @@ public sealed partial class Coordinator
     private void Begin()
     {
         _phase = Phase.Training;
+        if (_plan.Watched is { } watched) _watch = new GradientWatch(watched, _servers.Count);
         if (_plan.NormedLayout is { } layout) _norms = new NormsRound(layout, _servers.Count);
         _events.Started(Workers.Count(), _servers.Count);
         _clock.Grant();

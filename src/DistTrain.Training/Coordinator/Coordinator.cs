@@ -29,6 +29,7 @@ public sealed partial class Coordinator : IActor
     private ClusterView _view = ClusterView.Empty;
     private List<Session> _servers = [];
     private NormsRound? _norms;
+    private GradientWatch? _watch;
     private int _nextMember = 1;
     private long _term = 1;
     private long _evaluating = -1;
@@ -130,6 +131,9 @@ public sealed partial class Coordinator : IActor
             case NormsMeasured measured when measured.Term == _term && measured.Partition == session.Partition && _norms is not null:
                 if (_norms.Take(measured) is { } squares) Decide(measured.Step, squares);
                 break;
+            case Watched watched when watched.Term == _term && watched.Partition == session.Partition && _watch is not null:
+                if (_watch.Take(watched) is { } report) _events.Watched(report);
+                break;
             case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating && session.Partition == 0:
                 EvaluationDone(reduced);
                 break;
@@ -138,6 +142,7 @@ public sealed partial class Coordinator : IActor
                 break;
             case Failed failed:
                 session.LastWords = failed.Cause;
+                if (_phase == Phase.Training && failed.Exit == ExitCode.Diverged) Finish(failed.Exit, failed.Cause);
                 if (_phase == Phase.Forming && failed.Exit is ExitCode.BadData or ExitCode.BadUsage) Finish(failed.Exit, failed.Cause);
                 break;
         }

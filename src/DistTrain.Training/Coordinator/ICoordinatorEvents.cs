@@ -26,6 +26,9 @@ public interface ICoordinatorEvents
     /// <summary>A version was evaluated.</summary>
     void Evaluated(long version, SegmentStats stats);
 
+    /// <summary>The gradient of a step was looked at.</summary>
+    void Watched(WatchReport report);
+
     /// <summary>A checkpoint is complete on disk.</summary>
     void Saved(long version, string path);
 

@@ -117,6 +117,19 @@ internal sealed unsafe class PartitionState : IDisposable
         }
     }
 
+    /// <summary>How many of a bucket's gradient sums are zero, block by block, as <see cref="Measure"/> goes.</summary>
+    public void CountZeros(Bucket bucket, NativeSpan gradientSum, List<int> zeros)
+    {
+        foreach (TensorEntry tensor in _tensors)
+        {
+            long start = Math.Max(bucket.Offset, tensor.Offset), end = Math.Min(bucket.End, tensor.End);
+            for (long at = start; at < end; at += ParameterLayout.BlockLength)
+            {
+                zeros.Add(gradientSum.Span.Slice((int)(at - bucket.Offset), (int)Math.Min(end - at, ParameterLayout.BlockLength)).Count(0f));
+            }
+        }
+    }
+
     public void Dispose()
     {
         foreach (NativeBuffer buffer in _weights.Concat(_state)) buffer.Dispose();

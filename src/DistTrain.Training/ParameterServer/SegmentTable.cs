@@ -28,6 +28,9 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool)
     private readonly ISegmentBuffer?[] _buffers = new ISegmentBuffer?[tree.NodeCount];
     private readonly SegmentStats[] _stats = new SegmentStats[tree.NodeCount];
 
+    /// <summary>Sees the root's two children before they join; null for nobody.</summary>
+    public Action<ISegmentBuffer, SegmentStats, ISegmentBuffer, SegmentStats>? Halves { get; init; }
+
     /// <summary>True when the root is full.</summary>
     public bool Complete => _full[0];
 
@@ -53,6 +56,7 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool)
         {
             int left = tree.Left(parent), right = tree.Right(parent);
             if (!_full[left] || !_full[right]) break;
+            if (parent == 0 && _buffers[left] is { } a && _buffers[right] is { } b) Halves?.Invoke(a, _stats[left], b, _stats[right]);
             Fill(parent, SegmentStats.Join(_stats[left], _stats[right]), JoinBuffers(Take(left), Take(right)));
         }
 

@@ -25,6 +25,7 @@ internal sealed class ServerLoop : IDisposable
     private long _granted;
     private long _lastCut = -1;
     private readonly List<float> _squares = [];
+    private readonly WatchedStep _watched;
     private long _measured = -1;
     private int _applied;
 
@@ -32,7 +33,14 @@ internal sealed class ServerLoop : IDisposable
     {
         (_tree, _state, Term, _report, _upload) = (tree, state, term, report, upload);
         _granted = version;
-        _tables = [.. state.Partition.Buckets.Select(_ => new SegmentTable(tree, _pool))];
+        _watched = new WatchedStep(state);
+        _tables = [.. state.Partition.Buckets.Select((_, local) => new SegmentTable(tree, _pool)
+        {
+            Halves = (left, leftStats, right, rightStats) =>
+            {
+                if (_state.Rule.Watches(_steps![local])) _watched.Halves(local, left, leftStats, right, rightStats);
+            },
+        })];
         _steps = [.. state.Partition.Buckets.Select(_ => version)];
         Broadcast = new WeightsBroadcast(state, term, version);
     }
@@ -108,6 +116,7 @@ internal sealed class ServerLoop : IDisposable
         SegmentTable table = _tables[local];
         Bucket bucket = _state.Partition.Buckets[local];
         SegmentStats stats = table.Stats;
+        if (_state.Rule.Watches(_steps[local])) _watched.Root(local, table.Root!.Elements);
         _state.Apply(bucket, _steps[local], table.Root!.Elements, stats, clip);
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
@@ -131,6 +140,7 @@ internal sealed class ServerLoop : IDisposable
     {
         if (++_applied < _tables.Length) return;
         _applied = 0;
+        if (_state.Rule.Watches(step)) _report(_watched.Take(Term, step));
         _report(new StepApplied(Term, _state.Partition.Index, step, stats));
     }
 

@@ -25,6 +25,12 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     /// </summary>
     public Func<int, double>? BufferMomentum { get; init; }
 
+    /// <summary>Every so many steps the gradient is looked at; 0 for never.</summary>
+    public long WatchEvery { get; init; }
+
+    /// <summary>Whether a step is one of those that are looked at.</summary>
+    public bool Watches(long step) => WatchEvery > 0 && (step + 1) % WatchEvery == 0;
+
     /// <summary>Whether a step waits for norms over the whole model.</summary>
     public bool NeedsNorms => ClipNorm is not null;
 

@@ -9,10 +9,20 @@ namespace DistTrain.Training.Worker;
 /// </summary>
 internal sealed class ShardRows
 {
-    public ShardRows(ShardTree tree, IReadOnlyList<int> shards, int batchSize)
+    /// <param name="tree">The shard tree.</param>
+    /// <param name="shards">The worker's.</param>
+    /// <param name="batchSize">Examples of the mini-batch.</param>
+    /// <param name="halves">The whole tree goes as its two halves, which the server joins.</param>
+    public ShardRows(ShardTree tree, IReadOnlyList<int> shards, int batchSize, bool halves = false)
     {
         Shards = shards;
         Nodes = tree.TopNodes(shards);
+        if (halves && Nodes is [var whole] && whole.Length == tree.Shards && whole.Length > 1)
+        {
+            int split = ShardTree.SplitPoint(whole);
+            Nodes = [whole with { Hi = split }, whole with { Lo = split }];
+        }
+
         Plan = new GradientPlan(shards.Count) { LeafCount = shards.Count, NodeCount = Nodes.Count };
         for (int leaf = 0; leaf < shards.Count; leaf++)
         {

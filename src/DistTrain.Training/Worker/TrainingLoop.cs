@@ -1,3 +1,4 @@
+using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
@@ -22,6 +23,12 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
 
     /// <summary>The most bytes of a step's values and gradients; null for any.</summary>
     public long? Memory { get; init; }
+
+    /// <summary>Every so many steps the two halves of the shard tree are sent apart, so that their norms can be told; 0 for never.</summary>
+    public long WatchEvery { get; init; }
+
+    /// <summary>Whether a step is one of those.</summary>
+    public bool Watches(long step) => WatchEvery > 0 && (step + 1) % WatchEvery == 0;
 
     /// <summary>The most rows that a pass may have: a worker may be given all shards of a mini-batch.</summary>
     public int MostRows => (int)Math.Max(Math.Min(BatchSize, Train.Count), Memory is null ? Math.Min(EvaluationRows, Test?.Count ?? 0) : 1);
@@ -61,6 +68,11 @@ internal sealed unsafe class TrainingLoop : IDisposable
         Gather(round.Step, rows);
         _run.Forward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan);
         _run.Loss(rows.Rows, rows.Plan, round.Stats);
+        foreach (SegmentStats stats in round.Stats)
+        {
+            if (!double.IsFinite(stats.LossSum)) throw Diverged(weights, rows, round.Step, stats.LossSum);
+        }
+
         buckets.Begin(round);
         _run.Backward(weights, rows.Rows, rows.Plan, buckets);
     }
@@ -88,6 +100,13 @@ internal sealed unsafe class TrainingLoop : IDisposable
     {
         _run.Dispose();
         if (_setup.Threads > 1) _pool.Dispose();
+    }
+
+    private DistTrainException Diverged(float* weights, ShardRows rows, long step, double lossSum)
+    {
+        string where = _run.FirstNotFinite(weights, rows.Rows, rows.Plan) ?? "all layers' outputs are finite";
+        return new DistTrainException(
+            ExitCode.Diverged, $"training diverged: the loss at step {step} is {lossSum}; {where}; try a lower learning rate or training.clip_norm");
     }
 
     private void Gather(long step, ShardRows rows)

@@ -31,7 +31,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly List<GradientRound> _rounds = [];
     private readonly List<SegmentHeader> _evaluated = [];
     private readonly HashSet<int> _done = [];
-    private readonly Dictionary<int, ShardRows> _rows = [];
+    private readonly Dictionary<(int Size, bool Halves), ShardRows> _rows = [];
     private WorkerTerm? _term;
     private ImmutableArray<int> _shards = [];
     private Evaluate? _evaluation;
@@ -155,8 +155,9 @@ public sealed class Worker : IActor, IAsyncDisposable
     private ShardRows RowsFor(long step)
     {
         int size = _loop.BatchSize(step);
-        if (_done.Count > 0) return new ShardRows(_tree, [.. _shards.Where(s => !_done.Contains(s))], size);
-        if (!_rows.TryGetValue(size, out ShardRows? rows)) _rows[size] = rows = new ShardRows(_tree, _shards, size);
+        bool halves = _setup.Watches(step);
+        if (_done.Count > 0) return new ShardRows(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, halves);
+        if (!_rows.TryGetValue((size, halves), out ShardRows? rows)) _rows[(size, halves)] = rows = new ShardRows(_tree, _shards, size, halves);
         return rows;
     }
 

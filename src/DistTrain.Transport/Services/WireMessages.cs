@@ -33,6 +33,21 @@ internal static class WireMessages
         Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
         Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats) } },
         Msg.NormsMeasured m => new() { NormsMeasured = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Squares = { m.Squares } } },
+        Msg.Watched m => new()
+        {
+            Watched = new()
+            {
+                Term = m.Term,
+                Partition = m.Partition,
+                Step = m.Step,
+                Squares = { m.Squares },
+                Zeros = { m.Zeros },
+                Left = { m.Left },
+                Right = { m.Right },
+                LeftWeight = m.LeftWeight,
+                RightWeight = m.RightWeight,
+            },
+        },
         Msg.EvaluationReduced m => new() { EvaluationReduced = new() { Term = m.Term, Version = m.Version, Stats = ToWire(m.Stats) } },
         Msg.Leaving m => new() { Leaving = new() { Reason = m.Reason } },
         Msg.Failed m => new() { Failed = new() { Cause = m.Cause, ExitCode = (int)m.Exit } },
@@ -51,11 +66,15 @@ internal static class WireMessages
         Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats)),
         Wire.MemberMessage.BodyOneofCase.NormsMeasured => new Msg.NormsMeasured(
             message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
+        Wire.MemberMessage.BodyOneofCase.Watched => FromWire(message.Watched),
         Wire.MemberMessage.BodyOneofCase.EvaluationReduced => new Msg.EvaluationReduced(message.EvaluationReduced.Term, message.EvaluationReduced.Version, FromWire(message.EvaluationReduced.Stats)),
         Wire.MemberMessage.BodyOneofCase.Leaving => new Msg.Leaving(message.Leaving.Reason),
         Wire.MemberMessage.BodyOneofCase.Failed => new Msg.Failed(message.Failed.Cause, (ExitCode)message.Failed.ExitCode),
         _ => null,
     };
+
+    private static Msg.Watched FromWire(Wire.Watched m) => new(
+        m.Term, m.Partition, m.Step, [.. m.Squares], [.. m.Zeros], [.. m.Left], [.. m.Right], m.LeftWeight, m.RightWeight);
 
     public static Wire.CoordinatorMessage ToWire(Msg.CoordinatorMessage message) => message switch
     {

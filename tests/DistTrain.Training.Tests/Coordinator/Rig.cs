@@ -92,6 +92,8 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
 
     void ICoordinatorEvents.Evaluated(long version, SegmentStats stats) => Events.Add($"evaluated {version}");
 
+    void ICoordinatorEvents.Watched(WatchReport report) => Events.Add(report);
+
     void ICoordinatorEvents.Saved(long version, string path) => Events.Add($"saved {version}");
 
     void ICoordinatorEvents.Joined(Member member) => Events.Add($"joined {member.Id}");
