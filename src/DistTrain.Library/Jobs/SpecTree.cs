@@ -18,6 +18,9 @@ internal static partial class SpecTree
             ("label_smoothing", Number(entropy.LabelSmoothing)),
             ("class_weights", entropy.ClassWeights.IsEmpty ? null : List(entropy.ClassWeights.Select(w => Number(w)!))),
             ("ignore_index", Number(entropy.IgnoreIndex))))),
+        SquaredErrorSpec { Half: true } => Map((loss.Kind, Map(("half", Flag(true))))),
+        HuberSpec huber => Map((huber.Kind, Map(("delta", Number(huber.Delta))))),
+        HingeSpec hinge => Map((hinge.Kind, Map(("margin", Number(hinge.Margin))))),
         _ => Text(loss.Kind)!,
     };
 

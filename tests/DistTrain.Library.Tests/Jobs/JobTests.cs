@@ -53,7 +53,8 @@ public class JobTests
         ScheduleSpec[] schedules = [new ConstantSchedule(3), new CosineSchedule(200, 0.01), new StepSchedule(1000, 0.3, 5),
             new CosineSchedule(1, 0.5, 30, 2), new MultiStepSchedule([10, 20], 0.5, 2), new ExponentialSchedule(0.99, 1),
             new PolynomialSchedule(2, 0.1, 3), new OneCycleSchedule(0.2, 0.1, 0.01)];
-        LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SoftmaxCrossEntropyWith(0.1, [0.5, 2, 1.0 / 3], -100), Losses.SoftmaxCrossEntropyWith(ignoreIndex: 0), Losses.SquaredError];
+        LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SoftmaxCrossEntropyWith(0.1, [0.5, 2, 1.0 / 3], -100), Losses.SoftmaxCrossEntropyWith(ignoreIndex: 0), Losses.SquaredError,
+            Losses.HalfSquaredError, Losses.AbsoluteError, Losses.Huber(0.3), Losses.BinaryCrossEntropy, Losses.KlDivergence, Losses.Hinge(2)];
         AssertCovers(typeof(OptimizerSpec), optimizers);
         AssertCovers(typeof(ScheduleSpec), schedules);
         AssertCovers(typeof(LossSpec), losses);
