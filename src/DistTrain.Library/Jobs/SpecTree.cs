@@ -107,6 +107,8 @@ internal static partial class SpecTree
         ConstantInitialiser constant => Map((constant.Kind, Number(constant.Value))),
         UniformInitialiser uniform => Map((uniform.Kind, Number(uniform.Limit))),
         NormalInitialiser normal => Map((normal.Kind, Number(normal.Std))),
+        OrthogonalInitialiser orthogonal => Map((orthogonal.Kind, Number(orthogonal.Gain))),
+        TruncatedNormalInitialiser cut => Map((cut.Kind, Map(("std", Number(cut.Std)), ("mean", Number(cut.Mean)), ("cut", Number(cut.Cut))))),
         _ => throw Unknown(initialiser),
     };
 

@@ -38,6 +38,7 @@ public class JobTests
         [
             Initialisers.GlorotUniform, Initialisers.GlorotNormal, Initialisers.HeUniform, Initialisers.HeNormal, Initialisers.Zeros,
             Initialisers.Constant(0.1), Initialisers.Uniform(1e-3), Initialisers.Normal(0.02),
+            Initialisers.LeCunUniform, Initialisers.LeCunNormal, Initialisers.Orthogonal(1.4), Initialisers.TruncatedNormal(0.02, 0.1, 1.5), Initialisers.Ones,
         ];
         List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh(), .. ImageLayers.All, .. SequenceLayers];
         AssertCovers(typeof(LayerSpec), layers);
