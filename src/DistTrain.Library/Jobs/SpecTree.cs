@@ -36,7 +36,13 @@ internal static partial class SpecTree
     };
 
     public static YamlTree Of(OptimizerSpec optimizer) =>
-        Map((optimizer.Name, Map([.. Options(optimizer), ("decay_biases", optimizer.DecaysBiases ? null : Flag(false))])));
+        Map((optimizer.Name, Map([.. Options(optimizer), ("decay_biases", optimizer.DecaysBiases ? null : Flag(false)), ("groups", OfGroups(optimizer.Groups))])));
+
+    private static YamlTree? OfGroups(ParameterGroups groups) => groups.List.IsEmpty ? null : List(groups.List.Select(g => Map(
+        ("match", Text(g.Match)),
+        ("learning_rate_scale", Number(g.LearningRateScale)),
+        ("weight_decay", Number(g.WeightDecay)),
+        ("frozen", g.Frozen ? Flag(true) : null))));
 
     private static (string Key, YamlTree? Value)[] Options(OptimizerSpec optimizer) => optimizer switch
     {
@@ -55,6 +61,22 @@ internal static partial class SpecTree
             ("momentum", Number(rms.Momentum)),
             ("weight_decay", Number(rms.WeightDecay)),
             ("centered", Flag(rms.Centered)),
+        ],
+        LarsSpec lars =>
+        [
+            ("learning_rate", Number(lars.LearningRate)),
+            ("momentum", Number(lars.Momentum)),
+            ("weight_decay", Number(lars.WeightDecay)),
+            ("trust_coefficient", Number(lars.TrustCoefficient)),
+            ("epsilon", Number(lars.Epsilon)),
+        ],
+        LambSpec lamb =>
+        [
+            ("learning_rate", Number(lamb.LearningRate)),
+            ("beta1", Number(lamb.Beta1)),
+            ("beta2", Number(lamb.Beta2)),
+            ("epsilon", Number(lamb.Epsilon)),
+            ("weight_decay", Number(lamb.WeightDecay)),
         ],
         AdagradSpec adagrad =>
         [

@@ -66,7 +66,7 @@ public sealed partial class Coordinator
     private void Begin()
     {
         _phase = Phase.Training;
-        if (_plan.NormedLayout is { } layout) _norms = new NormsRound(layout, _servers.Count);
+        if (_plan.NormedLayout is { } layout) _norms = new NormsRound(layout, _servers.Count, _plan.NormedVectors);
         _events.Started(Workers.Count(), _servers.Count);
         _clock.Grant();
         foreach (Session worker in Workers) worker.Link.Send(Topology());

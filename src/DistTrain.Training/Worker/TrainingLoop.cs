@@ -16,8 +16,9 @@ namespace DistTrain.Training.Worker;
 /// <param name="Shards">Shards a mini-batch.</param>
 /// <param name="Threads">Threads that compute.</param>
 /// <param name="Cores">The core of each thread; null lets the system move them.</param>
+/// <param name="MicroSize">The most rows at once; null for as many as a worker has to compute.</param>
 public sealed record WorkerSetup(
-    Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads, CoreSet? Cores = null);
+    Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads, CoreSet? Cores = null, int? MicroSize = null);
 
 /// <summary>
 /// The training step as a worker sees it: gather the rows of its shards, forward, loss, backward; each finished
@@ -41,9 +42,14 @@ internal sealed unsafe class TrainingLoop : IDisposable
         _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
         _pool = setup.Threads > 1 ? new KernelPool(setup.Threads, setup.Cores) : KernelPool.Single;
         int rows = (int)Math.Max(Math.Min(setup.BatchSize, setup.Train.Count), Math.Min(EvaluationRows, setup.Test?.Count ?? 0));
+        int shard = (setup.BatchSize + setup.Shards - 1) / setup.Shards;
+        if (setup.MicroSize is { } most) rows = Math.Min(rows, Math.Max(most, shard));
         _examples = new long[rows];
         _run = new ModelRun(setup.Model, rows, _pool, setup.Shards);
     }
+
+    /// <summary>The most rows of one pass.</summary>
+    public int MaxRows => _run.MaxRows;
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
     public int BatchSize(long step) => _sampler.At(step).Size;
