@@ -66,6 +66,10 @@ internal static unsafe class Guard
         throw new ArgumentOutOfRangeException(nameof(label), label, $"Row {row} has label {label}; there are {classes} classes, counted from 0.");
 
     [DoesNotReturn]
+    public static void ThrowTarget(nint row, float target, string wanted) =>
+        throw new ArgumentOutOfRangeException(nameof(target), target, $"Row {row} has the target {target}; wanted {wanted}.");
+
+    [DoesNotReturn]
     public static void ThrowId(nint token, int id, nint vocabulary) =>
         throw new ArgumentOutOfRangeException(nameof(id), id, $"Token {token} has id {id}; the table has {vocabulary} rows, counted from 0.");
 

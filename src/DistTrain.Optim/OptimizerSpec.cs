@@ -11,6 +11,8 @@ public abstract record OptimizerSpec
         [SgdSpec.Kind] = SgdSpec.Read,
         [AdamSpec.Kind] = choice => AdamSpec.Read(choice, AdamSpec.Adam),
         [AdagradSpec.Kind] = AdagradSpec.Read,
+        [LarsSpec.Kind] = LarsSpec.Read,
+        [LambSpec.Kind] = LambSpec.Read,
         [LionSpec.Kind] = LionSpec.Read,
         [RmsPropSpec.Kind] = RmsPropSpec.Read,
         [AdamSpec.DecoupledKind] = choice => AdamSpec.Read(choice, AdamSpec.AdamW),
@@ -28,8 +30,14 @@ public abstract record OptimizerSpec
     /// </summary>
     public abstract ImmutableArray<string> StateVectors { get; }
 
+    /// <summary>Whether its rates depend on the norms of whole tensors.</summary>
+    public virtual bool NeedsTrust => false;
+
     /// <summary>Whether weight decay applies to biases and to the scales and shifts of norms too, as PyTorch's does.</summary>
     public bool DecaysBiases { get; init; } = true;
+
+    /// <summary>Tensors with a rate or decay of their own.</summary>
+    public ParameterGroups Groups { get; init; } = ParameterGroups.None;
 
     /// <summary>
     /// Reads an optimizer: <c>sgd</c>, or <c>{ adam: { learning_rate: 1e-3 } }</c>.
@@ -40,7 +48,7 @@ public abstract record OptimizerSpec
         NamedChoice choice = NamedChoice.Read(node, "optimizer", Readers.Keys);
         if (choice.HasMainValue) throw choice.Options.Error($"'{choice.Name}' takes named options such as 'learning_rate', got {choice.Options.Describe()}");
         OptimizerSpec spec = Readers[choice.Name](choice);
-        spec = spec with { DecaysBiases = choice.Options.Flag("decay_biases", true) };
+        spec = spec with { DecaysBiases = choice.Options.Flag("decay_biases", true), Groups = ParameterGroups.Read(choice.Options) };
         choice.RefuseUnknown();
         return spec;
     }

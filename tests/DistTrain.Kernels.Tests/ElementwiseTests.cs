@@ -27,6 +27,7 @@ public unsafe class ElementwiseTests
         ("subtract", (x, y, z, n) => Elementwise.Subtract(x, y, z, n), (x, y) => x - y),
         ("multiply", (x, y, z, n) => Elementwise.Multiply(x, y, z, n), (x, y) => x * y),
         ("scale-add", (x, y, z, n) => Elementwise.ScaleAdd(-0.3f, x, y, z, n), (x, y) => MathF.FusedMultiplyAdd(-0.3f, x, y)),
+        ("add signs", (x, y, z, n) => Elementwise.AddSigns(0.3f, x, y, z, n), (x, y) => x > 0 ? y + 0.3f : x < 0 ? y - 0.3f : y),
         .. Enum.GetValues<Activation>().Select(a => (
             $"{a} backward",
             (Binary)((x, y, z, n) => Elementwise.ActivateBackward(a, x, y, z, n)),

@@ -25,6 +25,17 @@ public sealed unsafe class GradientCheckTests
         ["flatten"] = (new([Layers.Flatten(), Layers.Dense(8), Layers.Flatten(), Layers.Tanh(), Layers.Dense(3)]), Losses.SoftmaxCrossEntropy, [2, 3, 4], 3, 0),
         ["activation first and last"] = (new([Layers.Tanh(), Layers.Dense(6), Layers.Dense(3), Layers.Sigmoid()]), Losses.SquaredError, [4], null, 3),
         ["activations in a row"] = (new([Layers.Dense(12), Layers.Tanh(), Layers.Relu(), Layers.Sigmoid(), Layers.Dense(3)]), Losses.SoftmaxCrossEntropy, [10], 3, 0),
+        ["half squared error"] = (new([Layers.Dense(4)]), Losses.HalfSquaredError, [7], null, 4),
+        ["absolute error"] = (new([Layers.Dense(18)]), Losses.AbsoluteError, [7], null, 18),
+        ["huber"] = (new([Layers.Dense(18)]), Losses.Huber(0.6), [7], null, 18),
+        ["binary cross-entropy"] = (new([Layers.Dense(18)]), Losses.BinaryCrossEntropy, [7], null, 18),
+        ["binary cross-entropy of classes"] = (new([Layers.Dense(5)]), Losses.BinaryCrossEntropy, [7], 5, 0),
+        ["binary cross-entropy of two classes"] = (new([Layers.Dense(1)]), Losses.BinaryCrossEntropy, [7], 2, 0),
+        ["divergence"] = (new([Layers.Dense(18)]), Losses.KlDivergence, [7], null, 18),
+        ["soft labels"] = (new([Layers.Dense(18)]), Losses.SoftmaxCrossEntropy, [7], null, 18),
+        ["hinge"] = (new([Layers.Dense(18)]), Losses.Hinge(0.8), [7], null, 18),
+        ["hinge of classes"] = (new([Layers.Dense(18)]), Losses.Hinge(), [7], 18, 0),
+        ["hinge of two classes"] = (new([Layers.Dense(1)]), Losses.Hinge(20), [7], 2, 0),
         ["squared error of labels"] = (new([Layers.Dense(20), Layers.Relu(), Layers.Dense(5)]), Losses.SquaredError, [8], 5, 0),
     };
 
@@ -38,7 +49,7 @@ public sealed unsafe class GradientCheckTests
         int[] leafRows = [0, 5, 5, 6, 11];
         using var harness = new Harness(model, 11, seed: 5);
         SpreadBiases(harness);
-        Rows rows = Rows.Random(model, 11, seed: 3);
+        Rows rows = Suited(Rows.Random(model, 11, seed: 3), loss, classes);
         harness.Gather(rows, 0, 11);
         GradientPlan plan = harness.Plan(leafRows, [0, 2, 4]);
 
@@ -105,6 +116,17 @@ public sealed unsafe class GradientCheckTests
         double[] output = Reference.Forward(spec, tensor, rows.Inputs.AsSpan(row * harness.Features, harness.Features));
         return Reference.Loss(loss, output, rows.Labels[row], rows.Targets.AsSpan(row * harness.Outputs, harness.Outputs), harness.Model.HasAccuracy);
     }
+
+    private static Rows Suited(Rows rows, LossSpec loss, int? classes) => rows with
+    {
+        Labels = classes == 2 ? [.. rows.Labels.Select((_, i) => i % 3 == 0 ? 1 : 0)] : rows.Labels,
+        Targets = loss switch
+        {
+            BinaryCrossEntropySpec or KlDivergenceSpec or SoftmaxCrossEntropySpec => [.. rows.Targets.Select((t, i) => i % 4 == 0 ? 0 : Math.Abs(t) / 1.5f)],
+            HingeSpec => [.. rows.Targets.Select(t => (float)Math.Sign(t))],
+            _ => rows.Targets,
+        },
+    };
 
     // Biases start at 0, where some mistakes don't show.
     private static void SpreadBiases(Harness harness)

@@ -13,6 +13,8 @@ public sealed class InitialiserTests
         { "\"glorot_normal\"", 2.0 / (In + Out), false },
         { "\"he_uniform\"", 2.0 / In, true },
         { "\"he_normal\"", 2.0 / In, false },
+        { "\"lecun_uniform\"", 1.0 / In, true },
+        { "\"lecun_normal\"", 1.0 / In, false },
         { "{ \"uniform\": 0.3 }", 0.3 * 0.3 / 3, true },
         { "{ \"uniform\": { \"limit\": 0.3 } }", 0.3 * 0.3 / 3, true },
         { "{ \"normal\": { \"std\": 0.02 } }", 0.02 * 0.02, false },
@@ -72,7 +74,8 @@ public sealed class InitialiserTests
     public void Initialise_AnyRange_EqualsTheWhole()
     {
         Model model = Model.Build(
-            new([Layers.Dense(7, init: Initialisers.HeNormal), Layers.Tanh(), Layers.Dense(9, biasInit: Initialisers.Constant(2))]), Losses.SquaredError, [5], null, 9);
+            new([Layers.Dense(7, init: Initialisers.HeNormal), Layers.Dense(6, init: Initialisers.Orthogonal()), Layers.Dense(9, init: Initialisers.TruncatedNormal(1, cut: 0.5), biasInit: Initialisers.Constant(2))]),
+            Losses.SquaredError, [5], null, 9);
         int length = (int)model.Layout.Length;
         var whole = new float[length];
         model.Initialise(42, 0, whole);
@@ -107,12 +110,80 @@ public sealed class InitialiserTests
         Assert.NotEqual(Tensor(one, model, "0.weight"), Tensor(one, model, "1.weight"));
     }
 
-    private static float[] Weights(Initialiser init)
+    [Theory]
+    [InlineData(40, 70)]
+    [InlineData(70, 40)]
+    [InlineData(65, 65)]
+    [InlineData(1, 9)]
+    public void Orthogonal_AnyShape_FewerOfRowsAndColumnsAreOrthonormal(int rows, int columns)
     {
-        Model model = Model.Build(new([Layers.Dense(Out, bias: false, init)]), Losses.SquaredError, [In], null, Out);
+        float[] w = Weights(Initialiser.FromConfig(Config.Json("{ \"orthogonal\": { \"gain\": 1.5 } }", "init")), columns, rows);
+
+        int count = Math.Min(rows, columns), length = Math.Max(rows, columns);
+        double At(int vector, int k) => rows <= columns ? w[(vector * columns) + k] : w[(k * columns) + vector];
+        for (int i = 0; i < count; i++)
+        {
+            for (int j = 0; j <= i; j++)
+            {
+                double product = Enumerable.Range(0, length).Sum(k => At(i, k) * At(j, k));
+                Assert.Equal(i == j ? 1.5 * 1.5 : 0, product, 1e-6);
+            }
+        }
+
+        Assert.Equal(w, Plainly(rows, columns, 1.5));
+    }
+
+    [Fact]
+    public void TruncatedNormal_ManyValues_StaysWithinTheCutAndKeepsWhatLiesThere()
+    {
+        float[] w = Weights(Initialiser.FromConfig(Config.Json("{ \"truncated_normal\": { \"std\": 0.5, \"mean\": 0.25, \"cut\": 2 } }", "init")));
+        float[] whole = Weights(Initialisers.Normal(1));
+
+        // The variance between ±2 deviations is 0.7737 of the whole.
+        Assert.All(w, v => Assert.InRange(v, -0.75f, 1.25f));
+        Assert.Equal(0.25, w.Average(), 0.01);
+        Assert.Equal(0.7737 * 0.25, w.Average(v => Math.Pow(v - 0.25, 2)), 0.005);
+        Assert.Equal(w.Length - whole.Count(z => Math.Abs(z) > 2), w.Zip(whole).Count(p => p.First == MathF.FusedMultiplyAdd(p.Second, 0.5f, 0.25f)));
+    }
+
+    // The same process in plain double arithmetic, a sum of products in 8 lanes.
+    private static float[] Plainly(int rows, int columns, double gain)
+    {
+        float[] random = Weights(Initialisers.Normal(1), columns, rows);
+        bool wide = rows <= columns;
+        int count = Math.Min(rows, columns), length = Math.Max(rows, columns);
+        int Place(int vector, int k) => wide ? (vector * columns) + k : (k * columns) + vector;
+        double[][] vectors = [.. Enumerable.Range(0, count).Select(i => Enumerable.Range(0, length).Select(k => (double)random[Place(i, k)]).ToArray())];
+        double Dot(double[] a, double[] b)
+        {
+            var s = new double[8];
+            for (int k = 0; k < length; k++) s[k % 8] += a[k] * b[k];
+            return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+        }
+
+        var result = new float[rows * columns];
+        for (int i = 0; i < count; i++)
+        {
+            for (int j = 0; j < 2 * i; j++)
+            {
+                double share = Dot(vectors[j % i], vectors[i]);
+                for (int k = 0; k < length; k++) vectors[i][k] -= vectors[j % i][k] * share;
+            }
+
+            double norm = Math.Sqrt(Dot(vectors[i], vectors[i]));
+            for (int k = 0; k < length; k++) vectors[i][k] /= norm;
+            for (int k = 0; k < length; k++) result[Place(i, k)] = (float)(vectors[i][k] * gain);
+        }
+
+        return result;
+    }
+
+    private static float[] Weights(Initialiser init, int inputs = In, int outputs = Out)
+    {
+        Model model = Model.Build(new([Layers.Dense(outputs, bias: false, init)]), Losses.SquaredError, [inputs], null, outputs);
         var w = new float[model.Layout.Length];
         model.Initialise(7, 0, w);
-        return w;
+        return w[..(inputs * outputs)];
     }
 
     private static float[] Tensor(float[] flat, Model model, string name)

@@ -61,7 +61,8 @@ public sealed class ModelTests
 
     [Theory]
     [InlineData("\"softmax_crossentropy\"", "job.yaml:7: loss: unknown loss 'softmax_crossentropy'; did you mean 'softmax_cross_entropy'?")]
-    [InlineData("{ \"squared_error\": { \"half\": true } }", "job.yaml:7: loss.squared_error: 'squared_error' takes no options, got a map")]
+    [InlineData("{ \"squared_error\": 2 }", "job.yaml:7: loss.squared_error: 'squared_error' takes named options, got '2'")]
+    [InlineData("{ \"absolute_error\": { \"half\": true } }", "job.yaml:7: loss.absolute_error: 'absolute_error' takes no options, got a map")]
     public void LossFromConfig_Mistake_NamesPlaceAndRemedy(string json, string message) =>
         Assert.Equal(message, Assert.Throws<DistTrainException>(() => LossSpec.FromConfig(Config.Json(json, "loss"))).Message);
 
@@ -70,6 +71,10 @@ public sealed class ModelTests
     {
         Assert.Equal(Losses.SoftmaxCrossEntropy, LossSpec.FromConfig(Config.Json("\"softmax_cross_entropy\"", "loss")));
         Assert.Equal(Losses.SquaredError, LossSpec.FromConfig(Config.Json("\"squared_error\"", "loss")));
+        Assert.Equal(Losses.HalfSquaredError, LossSpec.FromConfig(Config.Json("{ \"squared_error\": { \"half\": true } }", "loss")));
+        Assert.Equal(Losses.Huber(0.5), LossSpec.FromConfig(Config.Json("{ \"huber\": { \"delta\": 0.5 } }", "loss")));
+        Assert.Equal(Losses.Huber(0.5), LossSpec.FromConfig(Config.Json("{ \"huber\": 0.5 }", "loss")));
+        Assert.Equal(Losses.Hinge(), LossSpec.FromConfig(Config.Json("\"hinge\"", "loss")));
     }
 
     [Fact]
@@ -86,7 +91,7 @@ public sealed class ModelTests
             "loss: squared_error: got a model output of shape [12], wanted [1] because the data has 1 target per example; end the model with 'dense: 1'");
         Refused(
             () => Model.Build(new([Layers.Dense(1)]), Losses.SoftmaxCrossEntropy, [4], null, 1),
-            "loss: softmax_cross_entropy: wants class labels, got data with real targets; use 'loss: squared_error' for regression");
+            "loss: softmax_cross_entropy: wants class labels or a probability of each class, got data with one real target; use 'loss: squared_error' for regression");
         Refused(
             () => Model.Build(new([Layers.Flatten(), Layers.Relu()]), Losses.SquaredError, [4], null, 4),
             "model: no layer has parameters, so there is nothing to train; wanted at least one such as 'dense'");

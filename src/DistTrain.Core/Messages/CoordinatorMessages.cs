@@ -77,7 +77,10 @@ public sealed record Evaluate(long Term, long Version, ImmutableArray<int> Shard
 /// <summary>What the <see cref="NormsMeasured"/> of all partitions come to.</summary>
 /// <param name="Term">The coordinator's term.</param>
 /// <param name="Step">The step.</param>
-/// <param name="Squares">The sum of squares of each tensor's gradient sum, in layout order; 0 for buffers.</param>
+/// <param name="Squares">
+/// The sum of squares of each tensor's gradient sum, in layout order; 0 for buffers. Where more vectors were measured, theirs
+/// stand behind, one vector after the other.
+/// </param>
 public sealed record NormsDecided(long Term, long Step, ImmutableArray<double> Squares) : CoordinatorMessage;
 
 /// <summary>The job is over for this member.</summary>

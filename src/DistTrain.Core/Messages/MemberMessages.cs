@@ -51,7 +51,10 @@ public sealed record StepApplied(long Term, int Partition, long Step, SegmentSta
 /// <param name="Term">The server's term.</param>
 /// <param name="Partition">Its partition.</param>
 /// <param name="Step">The step.</param>
-/// <param name="Squares">The sum of squares of the gradient sums of each of its blocks, ascending; 0 for buffers.</param>
+/// <param name="Squares">
+/// The sum of squares of the gradient sums of each of its blocks, ascending; 0 for buffers and what is frozen. Where the
+/// optimizer needs the norms of tensors, those of what it measures, and behind them those of the weights' blocks.
+/// </param>
 public sealed record NormsMeasured(long Term, int Partition, long Step, ImmutableArray<float> Squares) : MemberMessage;
 
 /// <summary>What a server saw of a gradient at a step that is watched. All lists have an entry for each of its blocks, ascending.</summary>

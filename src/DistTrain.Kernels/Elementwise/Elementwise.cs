@@ -50,6 +50,10 @@ public static unsafe class Elementwise
     public static void Clamp(float limit, float* x, float* y, nint length, KernelPool? pool = null) =>
         Traversal.Unary(new ClampOperator(limit), x, y, length, pool);
 
+    /// <summary>z = y + step where x is above 0, y - step where it is below, else y: a step along the signs of x.</summary>
+    public static void AddSigns(float step, float* x, float* y, float* z, nint length, KernelPool? pool = null) =>
+        Traversal.Binary(new AddSignsOperator(step), x, y, z, length, pool);
+
     /// <summary>y = x / divisor, a true division of every element.</summary>
     public static void Divide(float divisor, float* x, float* y, nint length, KernelPool? pool = null) =>
         Traversal.Unary(new DivideOperator(divisor), x, y, length, pool);

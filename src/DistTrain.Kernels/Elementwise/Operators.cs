@@ -99,6 +99,17 @@ internal readonly struct MultiplyOperator : IBinaryOperator
         where T : struct, IArithmetic<T> => x * y;
 }
 
+/// <summary>y moved by a step along the sign of x; NaN has none.</summary>
+internal readonly struct AddSignsOperator(float step) : IBinaryOperator
+{
+    public T Apply<T>(T x, T y)
+        where T : struct, IArithmetic<T>
+    {
+        T by = T.Broadcast(step);
+        return T.Select(T.LessThan(T.Zero, x), y + by, T.Select(T.LessThan(x, T.Zero), y - by, y));
+    }
+}
+
 /// <summary>fma(factor, x, y).</summary>
 internal readonly struct ScaleAddOperator(float factor) : IBinaryOperator
 {

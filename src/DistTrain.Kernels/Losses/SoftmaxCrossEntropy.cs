@@ -125,7 +125,7 @@ public static unsafe class SoftmaxCrossEntropy
     public static void Probabilities(float* x, nint rows, nint classes, float* p, KernelPool? pool = null) =>
         Softmax.Forward(x, rows, classes, p, pool);
 
-    private static void Check(
+    internal static void Check(
         float* logits, nint rows, nint classes, float* losses, float* dLogits, void* targets, nint targetSize, float* classWeights, float* weights, byte* correct)
     {
         Guard.Length(rows, nameof(rows));
@@ -145,7 +145,7 @@ public static unsafe class SoftmaxCrossEntropy
         Guard.BytesApart(correct, rows, weights, rows * sizeof(float));
     }
 
-    private static void CheckLabels(int* labels, nint rows, nint classes, int? ignored)
+    internal static void CheckLabels(int* labels, nint rows, nint classes, int? ignored)
     {
         for (nint row = 0; row < rows; row++)
         {

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
@@ -5,6 +6,7 @@ using DistTrain.Data;
 using DistTrain.Jobs;
 using DistTrain.Kernels;
 using DistTrain.Nn;
+using DistTrain.Optim;
 using DistTrain.Training.Coordinator;
 using DistTrain.Training.ParameterServer;
 using DistTrain.Training.Worker;
@@ -18,9 +20,12 @@ internal sealed class JobContext
     {
         (Job, Facts, DataHash, DataSummary, Train, Test) = (job, facts, dataHash, dataSummary, train, test);
         Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth);
+        _groups = Groups();
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
         TotalSteps = job.Training.TotalSteps(StepsPerEpoch);
     }
+
+    private readonly ImmutableArray<ParameterGroup?> _groups;
 
     public Job Job { get; }
 
@@ -63,7 +68,7 @@ internal sealed class JobContext
     public void RequireMemory()
     {
         if (Job.Training.Memory is not null) Memory();
-        long vectors = 2 + Job.Optimizer.StateVectors.Length + (4L * Job.Cluster.Workers) + (3 * (1 + Job.Optimizer.StateVectors.Length));
+        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.Optimizer.StateVectors.Length + (4L * Job.Cluster.Workers) + (3 * (1 + Job.Optimizer.StateVectors.Length));
         double wanted = (double)vectors * Model.Layout.Length * sizeof(float), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (wanted > available)
         {
@@ -75,7 +80,13 @@ internal sealed class JobContext
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
 
     public WorkerSetup WorkerSetup(int threads, CoreSet? cores) => new(
-        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads) { Cores = cores, Memory = Job.Training.Memory, WatchEvery = Job.Training.WatchEvery };
+        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads)
+    {
+        Cores = cores,
+        Memory = Job.Training.Memory,
+        WatchEvery = Job.Training.WatchEvery,
+        MicroSize = Job.Batch.MicroSize,
+    };
 
     /// <summary>What a worker's buffers take.</summary>
     public MemoryReport Memory()
@@ -99,7 +110,8 @@ internal sealed class JobContext
         Workers = Job.Cluster.Workers,
         Servers = Job.Cluster.Servers,
         MostPartitions = BucketPlan.MostPartitions(Model.Layout),
-        NormedLayout = Job.Training.ClipNorm is null ? null : Model.Layout,
+        NormedLayout = Job.Training.ClipNorm is null && !Job.Optimizer.NeedsTrust ? null : Model.Layout,
+        NormedVectors = Job.Optimizer.NeedsTrust ? 2 : 1,
         Watched = Job.Training.WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified),
         BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
         FirstVersion = firstVersion,
@@ -114,9 +126,23 @@ internal sealed class JobContext
         DecaysAll = Job.Optimizer.DecaysBiases,
         ClipNorm = Job.Training.ClipNorm,
         ClipValue = Job.Training.ClipValue,
+        L1 = Job.Training.L1,
+        Groups = _groups,
         BufferMomentum = Model.BufferMomentum,
         WatchEvery = Job.Training.WatchEvery,
     };
+
+    // Also refuses what does not go together, before anything starts.
+    private ImmutableArray<ParameterGroup?> Groups()
+    {
+        (string Key, bool Given)[] options = [("clip_norm", Job.Training.ClipNorm is not null), ("clip_value", Job.Training.ClipValue is not null), ("l1", Job.Training.L1 != 0)];
+        foreach ((string key, bool given) in options)
+        {
+            if (given && Job.Optimizer.NeedsTrust) throw new DistTrainException(ExitCode.BadUsage, $"training: '{key}' does not go with the optimizer '{Job.Optimizer.Name}', whose steps are as long as each tensor's norm says; leave it out");
+        }
+
+        return Job.Optimizer.Groups.List.IsEmpty ? [] : Job.Optimizer.Groups.Of([.. Model.Layout.Tensors.Select(t => t.Name)]);
+    }
 
     private static string HashOf(IDataset train, IDataset? test) => test is null ? train.ContentHash : $"{train.ContentHash}{test.ContentHash}";
 

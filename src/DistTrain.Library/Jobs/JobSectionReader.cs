@@ -100,6 +100,13 @@ internal static class JobSectionReader
             Size = (int)node.Integer("size", fallback.Size, 1, 1 << 24),
             Shards = (int)node.Integer("shards", fallback.Shards, 1, 4096),
         };
+        if (node.Find("micro_size") is { } micro)
+        {
+            int shard = (batch.Size + batch.Shards - 1) / batch.Shards;
+            batch = batch with { MicroSize = (int)micro.AsInteger(1, 1 << 24) };
+            if (batch.MicroSize < shard) throw micro.Error($"expected at least {shard}, the examples of one of {batch.Shards} shards of {batch.Size}, got {micro.Describe()}; raise 'batch.shards' for smaller ones");
+        }
+
         node.RefuseUnknownKeys();
         return batch;
     }
@@ -112,6 +119,7 @@ internal static class JobSectionReader
             MaxSteps = node.Find("max_steps")?.AsInteger(1),
             ClipNorm = node.Find("clip_norm")?.AsNumber(SmallestClip),
             ClipValue = node.Find("clip_value")?.AsNumber(SmallestClip),
+            L1 = node.Number("l1", 0, 0),
             WatchEvery = node.Integer("watch_every", new TrainingOptions().WatchEvery, 0),
             Memory = node.Find("memory")?.AsBytes(),
         };

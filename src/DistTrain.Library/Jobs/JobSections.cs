@@ -8,6 +8,12 @@ public sealed record BatchOptions
 
     /// <summary>Shards that it is cut into: the unit of work, so at most this many workers have some. It decides the bits.</summary>
     public int Shards { get; init; } = 8;
+
+    /// <summary>
+    /// The most examples that a worker computes at once, the gradients of all its shards then adding up; at least those of
+    /// one shard. It saves memory and does not show in the bits. Null for all at once.
+    /// </summary>
+    public int? MicroSize { get; init; }
 }
 
 /// <summary>The <c>training</c> section: how long.</summary>
@@ -24,6 +30,9 @@ public sealed record TrainingOptions
 
     /// <summary>What an element of the mean gradient is cut to, both ways; null for no cut.</summary>
     public double? ClipValue { get; init; }
+
+    /// <summary>The factor of an L1 penalty on decaying weights: so much is added to the mean gradient along their signs.</summary>
+    public double L1 { get; init; }
 
     /// <summary>
     /// Every so many steps the gradient is looked at: its norms, dead units, the noise scale; 0 for never. It never shows in

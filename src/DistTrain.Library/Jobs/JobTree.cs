@@ -17,7 +17,7 @@ internal static class JobTree
         ("loss", SpecTree.Of(job.Loss)),
         ("optimizer", SpecTree.Of(job.Optimizer)),
         ("schedule", SpecTree.Of(job.Schedule)),
-        ("batch", OfBatch(job.Batch)),
+        ("batch", OfBatch(job.Batch, job.Batch.MicroSize)),
         ("training", OfTraining(job.Training, withLength: true)),
         ("cluster", Map(
             ("workers", Number(job.Cluster.Workers)),
@@ -39,7 +39,7 @@ internal static class JobTree
         ("loss", SpecTree.Of(job.Loss)),
         ("optimizer", SpecTree.Of(job.Optimizer)),
         ("schedule", SpecTree.Of(job.Schedule)),
-        ("batch", OfBatch(job.Batch)),
+        ("batch", OfBatch(job.Batch, microSize: null)),
         ("training", OfTraining(job.Training, job.Schedule.SpansTraining)));
 
     /// <summary>A map of those values that are there.</summary>
@@ -71,17 +71,19 @@ internal static class JobTree
     public static YamlTree? Flag(bool? value) => Text(value switch { true => "true", false => "false", null => null });
 
     private static YamlTree? OfTraining(TrainingOptions training, bool withLength) =>
-        withLength || training.ClipNorm is not null || training.ClipValue is not null
+        withLength || training.ClipNorm is not null || training.ClipValue is not null || training.L1 != 0
             ? Map(
                 ("epochs", withLength ? Number(training.Epochs) : null),
                 ("max_steps", withLength ? Number(training.MaxSteps) : null),
                 ("clip_norm", Number(training.ClipNorm)),
                 ("clip_value", Number(training.ClipValue)),
+                ("l1", training.L1 == 0 ? null : Number(training.L1)),
                 ("watch_every", withLength ? Number(training.WatchEvery) : null),
                 ("memory", withLength && training.Memory is { } bytes ? Text(string.Create(CultureInfo.InvariantCulture, $"{bytes}B")) : null))
             : null;
 
-    private static YamlTree OfBatch(BatchOptions batch) => Map(("size", Number(batch.Size)), ("shards", Number(batch.Shards)));
+    private static YamlTree OfBatch(BatchOptions batch, int? microSize) =>
+        Map(("size", Number(batch.Size)), ("shards", Number(batch.Shards)), ("micro_size", Number(microSize)));
 
     private static YamlTree OfData(DataSource data, bool withPaths) => Map(
         // Without a name it is found out from the path, which may differ between machines.

@@ -18,6 +18,9 @@ internal static partial class SpecTree
             ("label_smoothing", Number(entropy.LabelSmoothing)),
             ("class_weights", entropy.ClassWeights.IsEmpty ? null : List(entropy.ClassWeights.Select(w => Number(w)!))),
             ("ignore_index", Number(entropy.IgnoreIndex))))),
+        SquaredErrorSpec { Half: true } => Map((loss.Kind, Map(("half", Flag(true))))),
+        HuberSpec huber => Map((huber.Kind, Map(("delta", Number(huber.Delta))))),
+        HingeSpec hinge => Map((hinge.Kind, Map(("margin", Number(hinge.Margin))))),
         _ => Text(loss.Kind)!,
     };
 
@@ -33,7 +36,13 @@ internal static partial class SpecTree
     };
 
     public static YamlTree Of(OptimizerSpec optimizer) =>
-        Map((optimizer.Name, Map([.. Options(optimizer), ("decay_biases", optimizer.DecaysBiases ? null : Flag(false))])));
+        Map((optimizer.Name, Map([.. Options(optimizer), ("decay_biases", optimizer.DecaysBiases ? null : Flag(false)), ("groups", OfGroups(optimizer.Groups))])));
+
+    private static YamlTree? OfGroups(ParameterGroups groups) => groups.List.IsEmpty ? null : List(groups.List.Select(g => Map(
+        ("match", Text(g.Match)),
+        ("learning_rate_scale", Number(g.LearningRateScale)),
+        ("weight_decay", Number(g.WeightDecay)),
+        ("frozen", g.Frozen ? Flag(true) : null))));
 
     private static (string Key, YamlTree? Value)[] Options(OptimizerSpec optimizer) => optimizer switch
     {
@@ -52,6 +61,22 @@ internal static partial class SpecTree
             ("momentum", Number(rms.Momentum)),
             ("weight_decay", Number(rms.WeightDecay)),
             ("centered", Flag(rms.Centered)),
+        ],
+        LarsSpec lars =>
+        [
+            ("learning_rate", Number(lars.LearningRate)),
+            ("momentum", Number(lars.Momentum)),
+            ("weight_decay", Number(lars.WeightDecay)),
+            ("trust_coefficient", Number(lars.TrustCoefficient)),
+            ("epsilon", Number(lars.Epsilon)),
+        ],
+        LambSpec lamb =>
+        [
+            ("learning_rate", Number(lamb.LearningRate)),
+            ("beta1", Number(lamb.Beta1)),
+            ("beta2", Number(lamb.Beta2)),
+            ("epsilon", Number(lamb.Epsilon)),
+            ("weight_decay", Number(lamb.WeightDecay)),
         ],
         AdagradSpec adagrad =>
         [
@@ -104,6 +129,8 @@ internal static partial class SpecTree
         ConstantInitialiser constant => Map((constant.Kind, Number(constant.Value))),
         UniformInitialiser uniform => Map((uniform.Kind, Number(uniform.Limit))),
         NormalInitialiser normal => Map((normal.Kind, Number(normal.Std))),
+        OrthogonalInitialiser orthogonal => Map((orthogonal.Kind, Number(orthogonal.Gain))),
+        TruncatedNormalInitialiser cut => Map((cut.Kind, Map(("std", Number(cut.Std)), ("mean", Number(cut.Mean)), ("cut", Number(cut.Cut))))),
         _ => throw Unknown(initialiser),
     };
 

@@ -69,7 +69,10 @@ public sealed unsafe class TrainedModel : IDisposable
         return result;
     }
 
-    /// <summary>The class with the largest output for each row of <paramref name="inputs"/> (rows, features); the lowest wins ties.</summary>
+    /// <summary>
+    /// The class with the largest output for each row of <paramref name="inputs"/> (rows, features); the lowest wins ties. A
+    /// single output tells class 1, above 0, from class 0.
+    /// </summary>
     /// <exception cref="ArgumentException">The inputs are no whole number of rows.</exception>
     public int[] Classify(ReadOnlySpan<float> inputs)
     {
@@ -79,6 +82,7 @@ public sealed unsafe class TrainedModel : IDisposable
         for (int row = 0; row < result.Length; row++)
         {
             ReadOnlySpan<float> scores = outputs.AsSpan(row * classes, classes);
+            if (classes == 1) result[row] = scores[0] > 0 ? 1 : 0;
             for (int c = 1; c < classes; c++)
             {
                 if (scores[c] > scores[result[row]]) result[row] = c;

@@ -5,7 +5,7 @@ namespace DistTrain.Nn;
 /// <summary>What an initialiser's variance is divided by.</summary>
 public enum FanMode
 {
-    /// <summary>The inputs that reach one output (He).</summary>
+    /// <summary>The inputs that reach one output (He, LeCun).</summary>
     In,
 
     /// <summary>The mean of inputs and outputs (Glorot).</summary>
@@ -16,7 +16,8 @@ public enum FanMode
 /// Zero mean and variance Gain / fan, so that signals keep their size from layer to layer. Glorot and Bengio (2010,
 /// 'Understanding the difficulty of training deep feedforward neural networks'): gain 1 over the mean of inputs and
 /// outputs, for layers that are about linear near 0. He et al. (2015, 'Delving deep into rectifiers'): gain 2 over
-/// the inputs, because a relu passes half of the variance.
+/// the inputs, because a relu passes half of the variance. LeCun et al. (1998, 'Efficient backprop'): gain 1 over the
+/// inputs.
 /// </summary>
 /// <param name="Gain">The variance's numerator.</param>
 /// <param name="Fan">Its denominator.</param>
@@ -24,7 +25,7 @@ public enum FanMode
 public sealed record FanScaledInitialiser(double Gain, FanMode Fan, bool Uniform) : Initialiser
 {
     /// <inheritdoc/>
-    public override string Kind => $"{(Fan == FanMode.In ? "he" : "glorot")}_{(Uniform ? "uniform" : "normal")}";
+    public override string Kind => $"{(Fan == FanMode.Average ? "glorot" : Gain == 1 ? "lecun" : "he")}_{(Uniform ? "uniform" : "normal")}";
 
     private protected override unsafe void Fill(KeyedRandom random, Parameter parameter, ulong first, float* x, int length)
     {

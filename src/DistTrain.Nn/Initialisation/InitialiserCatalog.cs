@@ -11,6 +11,11 @@ internal static class InitialiserCatalog
         ["glorot_normal"] = choice => Plain(choice, Initialisers.GlorotNormal),
         ["he_uniform"] = choice => Plain(choice, Initialisers.HeUniform),
         ["he_normal"] = choice => Plain(choice, Initialisers.HeNormal),
+        ["lecun_uniform"] = choice => Plain(choice, Initialisers.LeCunUniform),
+        ["lecun_normal"] = choice => Plain(choice, Initialisers.LeCunNormal),
+        ["orthogonal"] = Orthogonal,
+        ["truncated_normal"] = TruncatedNormal,
+        ["ones"] = choice => Plain(choice, Initialisers.Ones),
         ["zeros"] = choice => Plain(choice, Initialisers.Zeros),
         ["constant"] = choice => new ConstantInitialiser(Value(choice, "value", double.NegativeInfinity)),
         ["uniform"] = choice => new UniformInitialiser(Value(choice, "limit", 0)),
@@ -21,6 +26,23 @@ internal static class InitialiserCatalog
     {
         NamedChoice choice = NamedChoice.Read(node, "initialiser", Readers.Keys);
         return Readers[choice.Name](choice);
+    }
+
+    private static OrthogonalInitialiser Orthogonal(NamedChoice choice)
+    {
+        var initialiser = new OrthogonalInitialiser(choice.HasMainValue ? choice.Options.AsNumber() : choice.Options.Number("gain", 1));
+        choice.RefuseUnknown();
+        return initialiser;
+    }
+
+    private static TruncatedNormalInitialiser TruncatedNormal(NamedChoice choice)
+    {
+        if (choice.HasMainValue) return new TruncatedNormalInitialiser(choice.Options.AsNumber(0));
+        ConfigNode options = choice.Options;
+        var initialiser = new TruncatedNormalInitialiser(
+            options.Require("std").AsNumber(0), options.Number("mean", 0), options.Number("cut", 2, TruncatedNormalInitialiser.SmallestCut));
+        choice.RefuseUnknown();
+        return initialiser;
     }
 
     private static Initialiser Plain(NamedChoice choice, Initialiser initialiser)

@@ -8,7 +8,8 @@ namespace DistTrain.Nn;
 /// <summary>
 /// loss = ln Σ e^x_i − x_label, the gradient softmax(x) − onehot(label). Of outputs [classes] every example has a label, of
 /// [time, classes] every position; positions of padding don't count, where the embedding says which they are. The weight
-/// sum counts labels, or adds up their class weights, so the mean is PyTorch's <c>CrossEntropyLoss</c>.
+/// sum counts labels, or adds up their class weights, so the mean is PyTorch's <c>CrossEntropyLoss</c>. Data with real
+/// targets has a probability of each class instead (soft labels); then the weight sum counts distributions.
 /// </summary>
 /// <param name="LabelSmoothing">This share of the target, 0 to 1, is spread evenly over all classes.</param>
 /// <param name="ClassWeights">What each class's labels weigh; empty for 1.</param>
@@ -44,22 +45,28 @@ public sealed record SoftmaxCrossEntropySpec(double LabelSmoothing = 0, Immutabl
 
     internal override Loss Compile(ImmutableArray<int> output, int? classes, int targetWidth)
     {
-        if (classes is not { } count)
-        {
-            throw new DistTrainException(
-                ExitCode.BadUsage, $"loss: {Kind}: wants class labels, got data with real targets; use 'loss: {SquaredErrorSpec.Name}' for regression");
-        }
-
+        bool soft = classes is null;
+        TargetShape shape = soft ? SoftShape(output, targetWidth) : default;
+        int count = classes ?? shape.Width;
         if (ClassWeights.Length != 0 && ClassWeights.Length != count)
         {
             throw new DistTrainException(ExitCode.BadUsage, $"loss: {Kind}: got {ClassWeights.Length} class weights, wanted {count}, one for each class of the data");
         }
 
         if (!(LabelSmoothing is >= 0 and <= 1)) throw new DistTrainException(ExitCode.BadUsage, $"loss: {Kind}: got a label smoothing of {LabelSmoothing}, wanted 0 to 1");
+        if (soft) return new SoftCrossEntropyLoss(shape, this);
         // Sequences have a label at each position.
         int time = output is [int t, _] ? t : 1;
         RequireOutput(output, output is [_, _] ? [time, count] : [count], $"the data has {count} classes");
         return new SoftmaxCrossEntropyLoss(count, time, this);
+    }
+
+    // A single target is a number to be met rather than a distribution.
+    private TargetShape SoftShape(ImmutableArray<int> output, int targetWidth)
+    {
+        if (targetWidth == 1) throw Refused($"wants class labels or a probability of each class, got data with one real target; use 'loss: {SquaredErrorSpec.Name}' for regression");
+        if (IgnoreIndex is not null) throw Refused("got an ignore_index, which labels have, and data with a probability of each class");
+        return ShapeOf(output, null, targetWidth);
     }
 
     private static ImmutableArray<double> Weights(ConfigNode node) => node.Kind == ConfigKind.List

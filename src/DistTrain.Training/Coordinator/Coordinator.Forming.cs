@@ -67,7 +67,7 @@ public sealed partial class Coordinator
     {
         _phase = Phase.Training;
         if (_plan.Watched is { } watched) _watch = new GradientWatch(watched, _servers.Count);
-        if (_plan.NormedLayout is { } layout) _norms = new NormsRound(layout, _servers.Count);
+        if (_plan.NormedLayout is { } layout) _norms = new NormsRound(layout, _servers.Count, _plan.NormedVectors);
         _events.Started(Workers.Count(), _servers.Count);
         _clock.Grant();
         foreach (Session worker in Workers) worker.Link.Send(Topology());

@@ -6,19 +6,21 @@ using DistTrain.Kernels;
 namespace DistTrain.Training.Coordinator;
 
 /// <summary>
-/// Joins what partitions measured of a step into a sum of squares for each tensor: blocks along a fixed tree within each
+/// Joins what partitions measured of a step into a sum of squares for each tensor of each vector measured: blocks along a fixed tree within each
 /// tensor (DESIGN, I1), so that it does not show how many partitions there are.
 /// </summary>
 internal sealed class NormsRound
 {
     private readonly ParameterLayout _layout;
     private readonly ImmutableArray<float>[] _measured;
+    private readonly int _vectors;
     private long _step = -1;
     private int _missing;
 
-    public NormsRound(ParameterLayout layout, int partitions)
+    /// <summary>For a number of vectors, each as long as the layout, that reports hold one after the other.</summary>
+    public NormsRound(ParameterLayout layout, int partitions, int vectors = 1)
     {
-        _layout = layout;
+        (_layout, _vectors) = (layout, vectors);
         _measured = new ImmutableArray<float>[partitions];
     }
 
@@ -40,17 +42,23 @@ internal sealed class NormsRound
 
     private ImmutableArray<double>? Join()
     {
-        float[] blocks = [.. _measured.SelectMany(m => m)];
-        var tensors = ImmutableArray.CreateBuilder<double>(_layout.Tensors.Length);
-        int at = 0;
-        foreach (TensorEntry tensor in _layout.Tensors)
+        if (_measured.Any(m => m.Length % _vectors != 0)) return null;
+        var tensors = ImmutableArray.CreateBuilder<double>(_layout.Tensors.Length * _vectors);
+        for (int vector = 0; vector < _vectors; vector++)
         {
-            int count = (int)BlockNorms.Blocks((nint)tensor.Length);
-            if (at + count > blocks.Length) return null;
-            tensors.Add(BlockNorms.Tensor(blocks.AsSpan(at, count)));
-            at += count;
+            float[] blocks = [.. _measured.SelectMany(m => m.AsSpan(m.Length / _vectors * vector, m.Length / _vectors).ToArray())];
+            int at = 0;
+            foreach (TensorEntry tensor in _layout.Tensors)
+            {
+                int count = (int)BlockNorms.Blocks((nint)tensor.Length);
+                if (at + count > blocks.Length) return null;
+                tensors.Add(BlockNorms.Tensor(blocks.AsSpan(at, count)));
+                at += count;
+            }
+
+            if (at != blocks.Length) return null;
         }
 
-        return at == blocks.Length ? tensors.MoveToImmutable() : null;
+        return tensors.MoveToImmutable();
     }
 }

@@ -48,6 +48,9 @@ public sealed record TrainingPlan
     /// <summary>The flat vector's tensors, over which norms are joined; null where the update needs none.</summary>
     public ParameterLayout? NormedLayout { get; init; }
 
+    /// <summary>How many vectors of that layout are measured: gradients, and for some optimizers the weights too.</summary>
+    public int NormedVectors { get; init; } = 1;
+
     /// <summary>The tensors whose gradients are looked at now and then; null where none are.</summary>
     public WatchedModel? Watched { get; init; }
 

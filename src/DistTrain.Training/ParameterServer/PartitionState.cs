@@ -20,16 +20,23 @@ internal sealed unsafe class PartitionState : IDisposable
     private readonly NativeBuffer[] _weights;
     private readonly NativeBuffer[] _state;
     private readonly ImmutableArray<UpdateRange>[] _ranges;
-    private readonly ImmutableArray<TensorEntry> _tensors;
+    private readonly ImmutableArray<(TensorEntry Entry, bool Measured)> _tensors;
+    private readonly ParameterLayout _layout;
+    private readonly NativeBuffer? _direction;
     private NativeBuffer? _workspace;
 
     public PartitionState(ParameterLayout layout, Partition partition, UpdateRule rule)
     {
-        (_partition, _rule) = (partition, rule);
-        _tensors = [.. layout.Tensors.Where(t => t.Offset < partition.End && t.End > partition.Offset)];
-        _ranges = [.. partition.Buckets.Select(b => UpdateRange.Of(layout, b))];
+        (_layout, _partition, _rule) = (layout, partition, rule);
+        _tensors =
+        [
+            .. layout.Tensors.Select((t, i) => (t, t.Role != TensorRole.Buffer && rule.Group(i) is not { Frozen: true }))
+                .Where(t => t.t.Offset < partition.End && t.t.End > partition.Offset),
+        ];
+        _ranges = [.. partition.Buckets.Select(b => UpdateRange.Of(layout, b, rule))];
         _weights = [new NativeBuffer(partition.Length), new NativeBuffer(partition.Length)];
         _state = [.. rule.StateVectors.Select(_ => new NativeBuffer(partition.Length))];
+        if (rule.Trust is { TakesDirection: true }) _direction = new NativeBuffer(partition.Length);
     }
 
     public Partition Partition => _partition;
@@ -61,14 +68,13 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <param name="step">The step.</param>
     /// <param name="gradientSum">The root of the shard tree; not changed.</param>
     /// <param name="stats">Its statistics.</param>
-    /// <param name="clip">What the mean gradient is multiplied by.</param>
-    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, double clip = 1)
+    /// <param name="decision">What the norms over the whole model came to; null where the rule needs none.</param>
+    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null)
     {
         float* next = (float*)Weights(step + 1, bucket.Offset, bucket.Length).Address;
         Weights(step, bucket.Offset, bucket.Length).Span.CopyTo(new Span<float>(next, bucket.Length));
         if (stats.WeightSum == 0) return;
         Span<nint> state = stackalloc nint[_state.Length];
-        double rate = _rule.LearningRate(step);
         foreach (UpdateRange range in RangesOf(bucket))
         {
             float* weights = next + (range.Offset - bucket.Offset);
@@ -79,6 +85,9 @@ internal sealed unsafe class PartitionState : IDisposable
                 continue;
             }
 
+            if (range.Group is { Frozen: true }) continue;
+            UpdateContext context = Context(range.Tensor, step, stats, decision);
+
             if (_rule.ClipValue is { } most)
             {
                 float* cut = Workspace(range.Length);
@@ -86,20 +95,67 @@ internal sealed unsafe class PartitionState : IDisposable
                 gradient = cut;
             }
 
-            for (int i = 0; i < state.Length; i++) state[i] = (nint)(_state[i].Pointer + (range.Offset - _partition.Offset));
-            var context = new UpdateContext(step + 1, stats.WeightSum, rate, _rule.DecaysAll || range.Role == TensorRole.Parameter, clip);
+            if (_rule.L1 != 0 && context.Decays)
+            {
+                // The clip, which is still to come, leaves penalties alone.
+                float* penalised = Workspace(range.Length);
+                Elementwise.AddSigns((float)(_rule.L1 * stats.WeightSum / context.Clip), weights, gradient, penalised, range.Length);
+                gradient = penalised;
+            }
+
+            if (_direction is not null) gradient = _direction.Pointer + (range.Offset - _partition.Offset);
+            State(range, state);
             _rule.Optimizer.Update(context, weights, gradient, state, range.Length, KernelPool.Single);
         }
     }
 
+    /// <summary>Lets the optimizer prepare the step of a bucket, where its rates depend on norms.</summary>
+    public void Prepare(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats)
+    {
+        if (_rule.Trust is not { TakesDirection: true } optimizer || stats.WeightSum == 0) return;
+        Span<nint> state = stackalloc nint[_state.Length];
+        foreach (UpdateRange range in RangesOf(bucket))
+        {
+            if (range.Role == TensorRole.Buffer || range.Group is { Frozen: true }) continue;
+            State(range, state);
+            float* weights = (float*)Weights(step, range.Offset, range.Length).Address;
+            float* gradient = (float*)gradientSum.Address + (range.Offset - bucket.Offset);
+            optimizer.Prepare(
+                Context(range.Tensor, step, stats, null), weights, gradient, state, _direction!.Pointer + (range.Offset - _partition.Offset), range.Length, KernelPool.Single);
+        }
+    }
+
+    /// <summary>What a step's norms are taken of: the gradient sums, or the direction that was prepared from them.</summary>
+    public NativeSpan Measured(Bucket bucket, NativeSpan gradientSum) =>
+        _direction is null ? gradientSum : new((nint)(_direction.Pointer + (bucket.Offset - _partition.Offset)), bucket.Length);
+
+    /// <summary>What follows from a step's norms.</summary>
+    /// <param name="step">The step.</param>
+    /// <param name="stats">Its statistics.</param>
+    /// <param name="squares">Of each tensor; where the optimizer's rates depend on norms, those of the weights behind.</param>
+    public NormsDecision Decide(long step, SegmentStats stats, ImmutableArray<double> squares)
+    {
+        int tensors = _layout.Tensors.Length;
+        if (stats.WeightSum == 0) return new NormsDecision(1, []);
+        if (_rule.Trust is not { } optimizer) return new NormsDecision(_rule.Clip(squares, stats.WeightSum), []);
+        var trust = ImmutableArray.CreateBuilder<double>(tensors);
+        for (int t = 0; t < tensors; t++)
+        {
+            bool scaled = _layout.Tensors[t].Role != TensorRole.Buffer && _rule.Decays(_layout.Tensors[t].Role);
+            trust.Add(scaled ? optimizer.Trust(Context(t, step, stats, null), squares[tensors + t], squares[t]) : 1);
+        }
+
+        return new NormsDecision(1, trust.MoveToImmutable());
+    }
+
     /// <summary>
-    /// Adds to <paramref name="squares"/> the sum of squares of each block of a bucket's gradient sums, ascending; 0 for
-    /// those of buffers.
+    /// Adds to <paramref name="squares"/> the sum of squares of each block of a bucket's part of a vector, ascending; 0 for
+    /// buffers and for what is frozen.
     /// </summary>
-    public void Measure(Bucket bucket, NativeSpan gradientSum, List<float> squares)
+    public void Measure(Bucket bucket, NativeSpan values, List<float> squares)
     {
         Span<float> sums = stackalloc float[MostBlocksAtOnce];
-        foreach (TensorEntry tensor in _tensors)
+        foreach ((TensorEntry tensor, bool counts) in _tensors)
         {
             long start = Math.Max(bucket.Offset, tensor.Offset), end = Math.Min(bucket.End, tensor.End);
             for (long at = start; at < end; at += MostBlocksAtOnce * ParameterLayout.BlockLength)
@@ -107,9 +163,9 @@ internal sealed unsafe class PartitionState : IDisposable
                 int length = (int)Math.Min(end - at, MostBlocksAtOnce * ParameterLayout.BlockLength);
                 int blocks = (int)BlockNorms.Blocks(length);
                 sums.Clear();
-                if (tensor.Role != TensorRole.Buffer)
+                if (counts)
                 {
-                    fixed (float* s = sums) BlockNorms.SumsOfSquares((float*)gradientSum.Address + (at - bucket.Offset), FloatFormat.Float32, length, s);
+                    fixed (float* s = sums) BlockNorms.SumsOfSquares((float*)values.Address + (at - bucket.Offset), FloatFormat.Float32, length, s);
                 }
 
                 foreach (float sum in sums[..blocks]) squares.Add(sum);
@@ -120,7 +176,7 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <summary>How many of a bucket's gradient sums are zero, block by block, as <see cref="Measure"/> goes.</summary>
     public void CountZeros(Bucket bucket, NativeSpan gradientSum, List<int> zeros)
     {
-        foreach (TensorEntry tensor in _tensors)
+        foreach ((TensorEntry tensor, _) in _tensors)
         {
             long start = Math.Max(bucket.Offset, tensor.Offset), end = Math.Min(bucket.End, tensor.End);
             for (long at = start; at < end; at += ParameterLayout.BlockLength)
@@ -134,6 +190,23 @@ internal sealed unsafe class PartitionState : IDisposable
     {
         foreach (NativeBuffer buffer in _weights.Concat(_state)) buffer.Dispose();
         _workspace?.Dispose();
+        _direction?.Dispose();
+    }
+
+    private UpdateContext Context(int tensor, long step, SegmentStats stats, NormsDecision? decision)
+    {
+        ParameterGroup? group = _rule.Group(tensor);
+        double rate = _rule.LearningRate(step) * (group?.LearningRateScale ?? 1);
+        return new UpdateContext(step + 1, stats.WeightSum, rate, _rule.Decays(_layout.Tensors[tensor].Role), decision?.Clip ?? 1)
+        {
+            WeightDecay = group?.WeightDecay,
+            Trust = decision is { Trust: { IsDefaultOrEmpty: false } trust } ? trust[tensor] : 1,
+        };
+    }
+
+    private void State(in UpdateRange range, Span<nint> state)
+    {
+        for (int i = 0; i < state.Length; i++) state[i] = (nint)(_state[i].Pointer + (range.Offset - _partition.Offset));
     }
 
     private ImmutableArray<UpdateRange> RangesOf(Bucket bucket) => _ranges[bucket.Index - _partition.Buckets[0].Index];

@@ -97,9 +97,11 @@ internal sealed class ServerLoop : IDisposable
     public void Decided(NormsDecided norms)
     {
         if (norms.Step != _measured) return;
+        if (!Array.Exists(_steps, step => step == norms.Step)) return;
+        NormsDecision decision = _state.Decide(norms.Step, _tables[Array.IndexOf(_steps, norms.Step)].Stats, norms.Squares);
         for (int local = 0; local < _tables.Length; local++)
         {
-            if (_steps[local] == norms.Step) Apply(local, _state.Rule.Clip(norms.Squares, _tables[local].Stats.WeightSum));
+            if (_steps[local] == norms.Step) Apply(local, decision);
         }
     }
 
@@ -107,17 +109,17 @@ internal sealed class ServerLoop : IDisposable
     private void Step(int local)
     {
         if (!_tables[local].Complete || _steps[local] >= _granted) return;
-        if (!_state.Rule.NeedsNorms) Apply(local, clip: 1);
+        if (!_state.Rule.NeedsNorms) Apply(local, null);
         else MeasureWhenAllReduced(_steps[local]);
     }
 
-    private void Apply(int local, double clip)
+    private void Apply(int local, NormsDecision? decision)
     {
         SegmentTable table = _tables[local];
         Bucket bucket = _state.Partition.Buckets[local];
         SegmentStats stats = table.Stats;
         if (_state.Rule.Watches(_steps[local])) _watched.Root(local, table.Root!.Elements);
-        _state.Apply(bucket, _steps[local], table.Root!.Elements, stats, clip);
+        _state.Apply(bucket, _steps[local], table.Root!.Elements, stats, decision);
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
         CopyForCheckpoints(bucket, _steps[local]);
@@ -131,7 +133,14 @@ internal sealed class ServerLoop : IDisposable
         if (_measured >= step || !Array.TrueForAll(_tables, t => t.Complete)) return;
         _measured = step;
         _squares.Clear();
-        for (int local = 0; local < _tables.Length; local++) _state.Measure(_state.Partition.Buckets[local], _tables[local].Root!.Elements, _squares);
+        for (int local = 0; local < _tables.Length; local++)
+        {
+            (Bucket bucket, NativeSpan gradient) = (_state.Partition.Buckets[local], _tables[local].Root!.Elements);
+            _state.Prepare(bucket, step, gradient, _tables[local].Stats);
+            _state.Measure(bucket, _state.Measured(bucket, gradient), _squares);
+        }
+
+        foreach (Bucket bucket in _state.Rule.Trust is null ? [] : _state.Partition.Buckets) _state.Measure(bucket, _state.Weights(step, bucket.Offset, bucket.Length), _squares);
         _report(new NormsMeasured(Term, _state.Partition.Index, step, [.. _squares]));
     }
 

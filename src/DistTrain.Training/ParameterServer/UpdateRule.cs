@@ -19,6 +19,12 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     /// <summary>What an element of the mean gradient is cut to, both ways; null for no cut.</summary>
     public double? ClipValue { get; init; }
 
+    /// <summary>What is added to the mean gradient along the signs of decaying weights, whatever clips there are; 0 for nothing.</summary>
+    public double L1 { get; init; }
+
+    /// <summary>The group of each tensor by its place in the layout, null for none; empty where there are no groups.</summary>
+    public ImmutableArray<ParameterGroup?> Groups { get; init; } = [];
+
     /// <summary>
     /// How far a buffer moves towards a mini-batch's mean of its statistic, by the tensor's place in the layout; null for
     /// models without buffers.
@@ -32,7 +38,16 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     public bool Watches(long step) => WatchEvery > 0 && (step + 1) % WatchEvery == 0;
 
     /// <summary>Whether a step waits for norms over the whole model.</summary>
-    public bool NeedsNorms => ClipNorm is not null;
+    public bool NeedsNorms => ClipNorm is not null || Trust is not null;
+
+    /// <summary>The optimizer, where its rates depend on the norms of whole tensors; there is no clip by norm then.</summary>
+    internal ITrustOptimizer? Trust => Optimizer as ITrustOptimizer;
+
+    /// <summary>The group of a tensor.</summary>
+    internal ParameterGroup? Group(int tensor) => Groups.IsEmpty ? null : Groups[tensor];
+
+    /// <summary>Whether a tensor of this role is decayed, where its group doesn't say so itself.</summary>
+    internal bool Decays(TensorRole role) => DecaysAll || role == TensorRole.Parameter;
 
     /// <summary>What gradients are multiplied by: PyTorch's <c>clip_grad_norm_</c>, over all tensors.</summary>
     /// <param name="tensorSquares">The sum of squares of each tensor's gradient sum.</param>
@@ -40,20 +55,27 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     internal double Clip(ImmutableArray<double> tensorSquares, double totalWeight)
     {
         if (ClipNorm is not { } most) return 1;
+        if (totalWeight == 0) return 1;
         double norm = Math.Sqrt(Kernels.BlockNorms.Model(tensorSquares.AsSpan())) / totalWeight;
         return Math.Min(1, most / (norm + 1e-6));
     }
 }
+
+/// <summary>What the norms over the whole model came to.</summary>
+/// <param name="Clip">What the mean gradient is multiplied by.</param>
+/// <param name="Trust">What each tensor's rate is multiplied by, by its place in the layout; empty for 1.</param>
+internal readonly record struct NormsDecision(double Clip, ImmutableArray<double> Trust);
 
 /// <summary>Elements of a bucket that change in one way.</summary>
 /// <param name="Offset">The first, in the flat vector.</param>
 /// <param name="Length">How many, padding between tensors included.</param>
 /// <param name="Role">What they are for.</param>
 /// <param name="Tensor">The tensor's place in the layout; of the first one where there are several.</param>
-internal readonly record struct UpdateRange(long Offset, int Length, TensorRole Role, int Tensor)
+/// <param name="Group">Their group.</param>
+internal readonly record struct UpdateRange(long Offset, int Length, TensorRole Role, int Tensor, ParameterGroup? Group)
 {
     /// <summary>The ranges of a bucket, ascending; neighbours that change in one way are one range.</summary>
-    public static ImmutableArray<UpdateRange> Of(ParameterLayout layout, Bucket bucket)
+    public static ImmutableArray<UpdateRange> Of(ParameterLayout layout, Bucket bucket, UpdateRule rule)
     {
         var ranges = new List<UpdateRange>();
         for (int t = 0; t < layout.Tensors.Length; t++)
@@ -62,8 +84,10 @@ internal readonly record struct UpdateRange(long Offset, int Length, TensorRole 
             long end = Math.Min(bucket.End, t + 1 < layout.Tensors.Length ? layout.Tensors[t + 1].Offset : layout.Length);
             if (start >= end) continue;
             TensorRole role = layout.Tensors[t].Role;
-            if (ranges.Count > 0 && ranges[^1].Role == role && role != TensorRole.Buffer) ranges[^1] = ranges[^1] with { Length = (int)(end - ranges[^1].Offset) };
-            else ranges.Add(new UpdateRange(start, (int)(end - start), role, t));
+            ParameterGroup? group = rule.Group(t);
+            bool alike = ranges.Count > 0 && ranges[^1].Role == role && ranges[^1].Group == group && role != TensorRole.Buffer && rule.Trust is null;
+            if (alike) ranges[^1] = ranges[^1] with { Length = (int)(end - ranges[^1].Offset) };
+            else ranges.Add(new UpdateRange(start, (int)(end - start), role, t, group));
         }
 
         return [.. ranges];

@@ -35,6 +35,33 @@ internal sealed class ShardRows
         Rows = Plan.LeafRows[shards.Count];
     }
 
+    /// <summary>
+    /// Shards in groups of at most so many rows, ascending: each is computed, and its nodes pushed, by itself. A shard that
+    /// has more rows is a group, too.
+    /// </summary>
+    public static List<ShardRows> Groups(ShardTree tree, IReadOnlyList<int> shards, int batchSize, int mostRows, bool halves = false)
+    {
+        var groups = new List<ShardRows>();
+        var group = new List<int>();
+        long rows = 0;
+        foreach (int shard in shards)
+        {
+            (long start, long end) = ShardSlice.Of(batchSize, tree.Shards, shard);
+            if (group.Count > 0 && rows + end - start > mostRows)
+            {
+                groups.Add(new ShardRows(tree, [.. group], batchSize, halves));
+                group.Clear();
+                rows = 0;
+            }
+
+            group.Add(shard);
+            rows += end - start;
+        }
+
+        if (group.Count > 0) groups.Add(new ShardRows(tree, [.. group], batchSize, halves));
+        return groups;
+    }
+
     public IReadOnlyList<int> Shards { get; }
 
     public IReadOnlyList<ShardRange> Nodes { get; }

@@ -24,6 +24,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     /// <summary>The most bytes of a step's values and gradients; null for any.</summary>
     public long? Memory { get; init; }
 
+    /// <summary>The most rows at once, but whole shards; null for as many as a worker has to compute.</summary>
+    public int? MicroSize { get; init; }
+
     /// <summary>Every so many steps the two halves of the shard tree are sent apart, so that their norms can be told; 0 for never.</summary>
     public long WatchEvery { get; init; }
 
@@ -31,7 +34,14 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     public bool Watches(long step) => WatchEvery > 0 && (step + 1) % WatchEvery == 0;
 
     /// <summary>The most rows that a pass may have: a worker may be given all shards of a mini-batch.</summary>
-    public int MostRows => (int)Math.Max(Math.Min(BatchSize, Train.Count), Memory is null ? Math.Min(EvaluationRows, Test?.Count ?? 0) : 1);
+    public int MostRows
+    {
+        get
+        {
+            int rows = (int)Math.Max(Math.Min(BatchSize, Train.Count), Memory is null ? Math.Min(EvaluationRows, Test?.Count ?? 0) : 1);
+            return MicroSize is { } most ? Math.Min(rows, Math.Max(most, (BatchSize + Shards - 1) / Shards)) : rows;
+        }
+    }
 
     // Rows of one evaluation pass: enough to fill the kernels, few enough to plan for.
     internal const int EvaluationRows = 256;
@@ -58,6 +68,9 @@ internal sealed unsafe class TrainingLoop : IDisposable
         _examples = new long[setup.MostRows];
         _run = new ModelRun(setup.Model, setup.MostRows, _pool, setup.Shards, setup.Memory);
     }
+
+    /// <summary>The most rows of one pass.</summary>
+    public int MaxRows => _run.MaxRows;
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
     public int BatchSize(long step) => _sampler.At(step).Size;

@@ -31,7 +31,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly List<GradientRound> _rounds = [];
     private readonly List<SegmentHeader> _evaluated = [];
     private readonly HashSet<int> _done = [];
-    private readonly Dictionary<(int Size, bool Halves), ShardRows> _rows = [];
+    private readonly Dictionary<(int Size, bool Halves), List<ShardRows>> _rows = [];
     private WorkerTerm? _term;
     private ImmutableArray<int> _shards = [];
     private Evaluate? _evaluation;
@@ -142,22 +142,25 @@ public sealed class Worker : IActor, IAsyncDisposable
 
     private unsafe void Compute(WorkerTerm term, long step)
     {
-        ShardRows rows = RowsFor(step);
-        GradientRound round = FreeRound();
-        round.Begin(step, rows);
         term.Weights.Use(step);
-        _loop.Step(term.Weights.At(step), rows, round, term.Buckets);
+        foreach (ShardRows rows in RowsFor(step))
+        {
+            GradientRound round = FreeRound();
+            round.Begin(step, rows);
+            _loop.Step(term.Weights.At(step), rows, round, term.Buckets);
+            foreach (int shard in rows.Shards) _done.Add(shard);
+        }
+
         term.Weights.Use(null);
-        foreach (int shard in rows.Shards) _done.Add(shard);
     }
 
     // The plan for the whole assignment is kept for each mini-batch size; what is left of one after a reassignment isn't.
-    private ShardRows RowsFor(long step)
+    private List<ShardRows> RowsFor(long step)
     {
         int size = _loop.BatchSize(step);
         bool halves = _setup.Watches(step);
-        if (_done.Count > 0) return new ShardRows(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, halves);
-        if (!_rows.TryGetValue((size, halves), out ShardRows? rows)) _rows[(size, halves)] = rows = new ShardRows(_tree, _shards, size, halves);
+        if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, _loop.MaxRows, halves);
+        if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, _loop.MaxRows, halves);
         return rows;
     }
 

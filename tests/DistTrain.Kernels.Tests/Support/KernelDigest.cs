@@ -134,6 +134,18 @@ internal static unsafe class KernelDigest
             SquaredError.Run(px, pt, Rows, Classes, pl, pd);
             Add(hash, losses);
             Add(hash, d);
+            ElementLosses.Huber(px, pt, Rows, Classes, 1, pl, pd);
+            Add(hash, losses);
+            Add(hash, d);
+            Softmax.Forward(pt, Rows, Classes, pd);
+            KlDivergence.Run(px, pd, Rows, Classes, pl, null);
+            Add(hash, losses);
+            ElementLosses.BinaryCrossEntropy(px, pd, Rows, Classes, pl, pd);
+            Add(hash, losses);
+            Add(hash, d);
+            MultiClassHinge.Run(px, labelled, Rows, Classes, 1, pl, pd, null);
+            Add(hash, losses);
+            Add(hash, d);
         }
     }
 

@@ -38,6 +38,7 @@ public class JobTests
         [
             Initialisers.GlorotUniform, Initialisers.GlorotNormal, Initialisers.HeUniform, Initialisers.HeNormal, Initialisers.Zeros,
             Initialisers.Constant(0.1), Initialisers.Uniform(1e-3), Initialisers.Normal(0.02),
+            Initialisers.LeCunUniform, Initialisers.LeCunNormal, Initialisers.Orthogonal(1.4), Initialisers.TruncatedNormal(0.02, 0.1, 1.5), Initialisers.Ones,
         ];
         List<LayerSpec> layers = [.. initialisers.Select(i => Layers.Dense(3, bias: false, i, i)), Layers.Flatten(), Layers.Identity(), Layers.Relu(), Layers.Sigmoid(), Layers.Tanh(), .. ImageLayers.All, .. SequenceLayers];
         AssertCovers(typeof(LayerSpec), layers);
@@ -49,18 +50,21 @@ public class JobTests
     public void ToYaml_EveryOptimizerScheduleAndLoss_ReadsBackTheSame()
     {
         OptimizerSpec[] optimizers = [new SgdSpec(1.0 / 3, 0, false, 1e-4), new SgdSpec(0.1, 0.9, true), AdamSpec.Adam with { Epsilon = 1e-30 }, AdamSpec.AdamW with { DecaysBiases = false },
-            new RmsPropSpec(0.1, 0.8, 1e-7, 0.5, 0.25, true), new AdagradSpec(0.2, 1e-9, 0.5), new LionSpec(1e-3, 0.8, 0.95, 0.1)];
+            new RmsPropSpec(0.1, 0.8, 1e-7, 0.5, 0.25, true), new AdagradSpec(0.2, 1e-9, 0.5), new LionSpec(1e-3, 0.8, 0.95, 0.1),
+            new LarsSpec(0.5, 0.8, 1e-4, 1e-2, 1e-9), new LambSpec(0.01, 0.8, 0.95, 1e-7, 0.1) { Groups = new([new("*.bias", 0.1, 0), new("0", Frozen: true)]) }];
         ScheduleSpec[] schedules = [new ConstantSchedule(3), new CosineSchedule(200, 0.01), new StepSchedule(1000, 0.3, 5),
             new CosineSchedule(1, 0.5, 30, 2), new MultiStepSchedule([10, 20], 0.5, 2), new ExponentialSchedule(0.99, 1),
             new PolynomialSchedule(2, 0.1, 3), new OneCycleSchedule(0.2, 0.1, 0.01)];
-        LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SoftmaxCrossEntropyWith(0.1, [0.5, 2, 1.0 / 3], -100), Losses.SoftmaxCrossEntropyWith(ignoreIndex: 0), Losses.SquaredError];
+        LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SoftmaxCrossEntropyWith(0.1, [0.5, 2, 1.0 / 3], -100), Losses.SoftmaxCrossEntropyWith(ignoreIndex: 0), Losses.SquaredError,
+            Losses.HalfSquaredError, Losses.AbsoluteError, Losses.Huber(0.3), Losses.BinaryCrossEntropy, Losses.KlDivergence, Losses.Hinge(2)];
         AssertCovers(typeof(OptimizerSpec), optimizers);
         AssertCovers(typeof(ScheduleSpec), schedules);
         AssertCovers(typeof(LossSpec), losses);
         Job job = JobReader.Load(null);
         foreach (OptimizerSpec optimizer in optimizers) AssertRoundTrip(job with { Optimizer = optimizer });
         foreach (ScheduleSpec schedule in schedules) AssertRoundTrip(job with { Schedule = schedule });
-        AssertRoundTrip(job with { Training = job.Training with { ClipNorm = 1.0 / 3, ClipValue = 0.5 } });
+        AssertRoundTrip(job with { Batch = new() { Size = 64, Shards = 16, MicroSize = 8 } });
+        AssertRoundTrip(job with { Training = job.Training with { ClipNorm = 1.0 / 3, ClipValue = 0.5, L1 = 1e-5 } });
         foreach (LossSpec loss in losses) AssertRoundTrip(job with { Loss = loss });
     }
 
@@ -98,6 +102,8 @@ public class JobTests
     [InlineData("schedule=cosine")]
     [InlineData("batch.size=129")]
     [InlineData("batch.shards=9")]
+    [InlineData("training.l1=0.001")]
+    [InlineData("optimizer.adam.groups=[{ match: '0', frozen: true }]")]
     public void Hash_WhatDecidesTheBits_ChangesIt(string change) => Assert.NotEqual(Hash(), Hash(change));
 
     [Theory]
@@ -106,6 +112,7 @@ public class JobTests
     [InlineData("data.name=csv")]
     [InlineData("cluster={ workers: 9, servers: 3, threads: 2, failure_timeout: 9s, bucket_length: 4096 }")]
     [InlineData("checkpoint={ path: x, every: 3 steps, keep: 1 }")]
+    [InlineData("batch.micro_size=32")]
     [InlineData("training={ epochs: 99, max_steps: 7 }")]
     [InlineData("optimizer.adam.learning_rate=0.001")]
     public void Hash_WhatDoesNot_LeavesIt(string change) => Assert.Equal(Hash(), Hash(change));

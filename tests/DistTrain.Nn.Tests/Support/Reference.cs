@@ -28,15 +28,24 @@ internal static class Reference
     /// <summary>The loss of one example, summed over what it counts.</summary>
     public static double Loss(LossSpec loss, double[] output, int label, ReadOnlySpan<float> target, bool hasLabels)
     {
-        if (loss is SoftmaxCrossEntropySpec) return Math.Log(output.Sum(v => Math.Exp(v - output[label])));
-        double sum = 0;
-        for (int i = 0; i < output.Length; i++)
+        float[] given = target.ToArray();
+        double[] t = [.. output.Select((_, i) => hasLabels ? (output.Length == 1 ? label : i == label ? 1 : 0) : (double)given[i])];
+        double normaliser = output.Sum(Math.Exp);
+        double[] p = [.. output.Select(x => Math.Exp(x) / normaliser)];
+        return loss switch
         {
-            double wanted = hasLabels ? (i == label ? 1 : 0) : target[i];
-            sum += (output[i] - wanted) * (output[i] - wanted);
-        }
+            SoftmaxCrossEntropySpec => Elements((_, i) => -t[i] * Math.Log(p[i])),
+            KlDivergenceSpec => Elements((_, i) => t[i] == 0 ? 0 : t[i] * (Math.Log(t[i]) - Math.Log(p[i]))),
+            AbsoluteErrorSpec => Elements((x, i) => Math.Abs(x - t[i])),
+            HuberSpec huber => Elements((x, i) => Math.Abs(x - t[i]) <= huber.Delta ? 0.5 * Math.Pow(x - t[i], 2) : huber.Delta * (Math.Abs(x - t[i]) - (huber.Delta / 2))),
+            BinaryCrossEntropySpec => Elements((x, i) => Math.Log(1 + Math.Exp(x)) - (t[i] * x)),
+            HingeSpec hinge when hasLabels && output.Length > 1 => Elements((x, i) => i == label ? 0 : Math.Max(0, hinge.Margin - output[label] + x)),
+            HingeSpec hinge => Elements((x, i) => Math.Max(0, hinge.Margin - ((hasLabels ? (2 * t[i]) - 1 : t[i]) * x))),
+            SquaredErrorSpec squared => Elements((x, i) => Math.Pow(x - t[i], 2) * (squared.Half ? 0.5 : 1)),
+            _ => throw new ArgumentOutOfRangeException(nameof(loss), loss, "The reference lacks this loss."),
+        };
 
-        return sum;
+        double Elements(Func<double, int, double> term) => output.Select(term).Sum();
     }
 
     private static double[] Dense(double[] x, double[] weight, double[] bias)

@@ -25,6 +25,17 @@ public class NormsRoundTests
     }
 
     [Fact]
+    public void Take_TwoVectors_GivesOneBehindTheOther()
+    {
+        var round = new NormsRound(Layout, 2, vectors: 2);
+        Assert.Null(round.Take(Report(1, 0, 2, 4, 5, 6, 7, 20, 40, 50, 60, 70)));
+        Assert.Equal([3, 4, 18, 30, 40, 180], round.Take(Report(0, 0, 1, 10))!.Value.AsEnumerable());
+        // A report that can't be two vectors.
+        Assert.Null(round.Take(Report(0, 1, 1, 10, 3)));
+        Assert.Null(round.Take(Report(1, 1, 2, 4, 5, 6, 7, 20, 40, 50, 60, 70)));
+    }
+
+    [Fact]
     public void Take_ReportsOfAnEarlierStepOrOfAnotherLength_GivesNothing()
     {
         var round = new NormsRound(Layout, 2);

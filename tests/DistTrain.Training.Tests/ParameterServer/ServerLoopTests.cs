@@ -205,6 +205,32 @@ public sealed class ServerLoopTests : IDisposable
     }
 
     [Fact]
+    public void Frozen_KeepsItsValuesAndHasNoNorm()
+    {
+        using var rig = new Ruled(new UpdateRule(new SgdSpec(1, 0).Create(), [], _ => 1) { ClipNorm = 1e9, Groups = [new("a", Frozen: true), null] }, TensorRole.Parameter);
+        rig.Push(0, 3);
+        rig.Push(1, 4);
+        Assert.Equal([0, 32 * 16f], Assert.IsType<NormsMeasured>(Assert.Single(rig.Reports)).Squares.AsEnumerable());
+        rig.Loop.Decided(new NormsDecided(Term, 0, [0, 512]));
+        Assert.Equal((0f, -2f), (rig.Weight(1, 0), rig.Weight(1, 1)));
+    }
+
+    [Fact]
+    public void Lars_MeasuresGradientsAndWeights_AndScalesEachTensorByBoth()
+    {
+        var lars = new LarsSpec(1, 0, TrustCoefficient: 0.5);
+        using var rig = new Ruled(new UpdateRule(lars.Create(), lars.StateVectors, _ => 1) { DecaysAll = false }, TensorRole.Undecayed);
+        rig.State.Weights(0, 0, 96).Span.Fill(2);
+        rig.Push(0, 3);
+        rig.Push(1, 4);
+        Assert.Equal([64 * 9f, 32 * 16f, 64 * 4f, 32 * 4f], Assert.IsType<NormsMeasured>(Assert.Single(rig.Reports)).Squares.AsEnumerable());
+        rig.Loop.Decided(new NormsDecided(Term, 0, [576, 512, 256, 128]));
+        // The mean gradient is 1.5: its step is half as long as the weights. What isn't decayed isn't scaled.
+        Assert.Equal(2 - (0.5 * 2), rig.Weight(1, 0), 1e-6);
+        Assert.Equal(2 - 2, rig.Weight(1, 1), 1e-6);
+    }
+
+    [Fact]
     public void ClipValue_CutsTheMeanGradient_AndLeavesTheSegmentAlone()
     {
         using var rig = new Ruled(new UpdateRule(new SgdSpec(1, 0).Create(), [], _ => 1) { ClipValue = 0.5 }, TensorRole.Parameter);
