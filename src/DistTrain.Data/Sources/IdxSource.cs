@@ -16,13 +16,7 @@ internal static class IdxSource
 
     public static LoadedData Load(DataSource source, ulong seed)
     {
-        DatasetLoader.Refuse(
-            source,
-            ("header", source.Header != null),
-            ("label", source.Label != null),
-            ("targets", source.Targets.Count > 0),
-            ("ignore", source.Ignore.Count > 0),
-            ("delimiter", source.Delimiter != null));
+        DatasetLoader.Allow(source, "path", "test_path", "labels_path", "classes", "standardize", "scale", "test_fraction");
         DatasetLoader.CheckScale(source);
         if (source.Classes is < 1 or > 256) throw new DistTrainException(ExitCode.BadUsage, $"data.classes is {source.Classes}; labels of one byte allow 1 to 256");
         string path = source.Path ?? DefaultPath(source);

@@ -73,6 +73,13 @@ internal static class JobSectionReader
             Standardize = data.Flag("standardize", false),
             Scale = data.Find("scale")?.AsNumber(),
             TestFraction = data.Find("test_fraction")?.AsNumber(0, 0.9),
+            Context = (int?)data.Find("context")?.AsInteger(1, Most),
+            Stride = (int?)data.Find("stride")?.AsInteger(1, Most),
+            Vocabulary = data.Find("vocabulary")?.AsText(),
+            Length = (int?)data.Find("length")?.AsInteger(1, Most),
+            MinCount = (int?)data.Find("min_count")?.AsInteger(1, Most),
+            Prefix = (int?)data.Find("prefix")?.AsInteger(0, 64),
+            Suffix = (int?)data.Find("suffix")?.AsInteger(0, 64),
         };
         data.RefuseUnknownKeys();
         return source;

@@ -95,7 +95,14 @@ internal static class JobTree
         ("classes", Number(data.Classes)),
         ("standardize", Flag(data.Standardize)),
         ("scale", Number(data.Scale)),
-        ("test_fraction", Number(data.TestFraction)));
+        ("test_fraction", Number(data.TestFraction)),
+        ("context", Number(data.Context)),
+        ("stride", Number(data.Stride)),
+        ("vocabulary", Text(data.Vocabulary)),
+        ("length", Number(data.Length)),
+        ("min_count", Number(data.MinCount)),
+        ("prefix", Number(data.Prefix)),
+        ("suffix", Number(data.Suffix)));
 
     private static YamlTree? Texts(IReadOnlyList<string> texts) => texts.Count == 0 ? null : List(texts.Select(t => Text(t)!));
 }
