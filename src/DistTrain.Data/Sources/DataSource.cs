@@ -4,17 +4,18 @@ namespace DistTrain.Data;
 /// meaning for the source are refused by <see cref="DatasetLoader"/>.</summary>
 public sealed record DataSource
 {
-    /// <summary>digits, mnist, fashion-mnist, idx, csv, text or tagged. Null is found out from <see cref="Path"/>, and is the
+    /// <summary>digits, mnist, fashion-mnist, idx, cifar-10, cifar-100, numpy, csv, text or tagged. Null is found out from <see cref="Path"/>, and is the
     /// embedded digits where there is no path either.</summary>
     public string? Name { get; init; }
 
-    /// <summary>The file, or for IDX the directory with the usual four files; a leading ~ is the home directory.</summary>
+    /// <summary>The file, or for IDX, CIFAR and NumPy the directory with the usual files; a leading ~ is the home directory.</summary>
     public string? Path { get; init; }
 
     /// <summary>The test examples, where they are in a file or directory of their own.</summary>
     public string? TestPath { get; init; }
 
-    /// <summary>idx: the labels of a <see cref="Path"/> that is a file of images, where its name doesn't tell.</summary>
+    /// <summary>idx: the labels of a <see cref="Path"/> that is a file of images, where its name doesn't tell; numpy: the
+    /// array of labels or targets of a <see cref="Path"/> that is one array.</summary>
     public string? LabelsPath { get; init; }
 
     /// <summary>csv: whether the first record names the columns; null looks.</summary>
@@ -39,7 +40,7 @@ public sealed record DataSource
     /// images together.</summary>
     public bool Standardize { get; init; }
 
-    /// <summary>What features are multiplied by; null is 1/16 for the digits, 1/255 for bytes and 1 for csv. Has no
+    /// <summary>What features are multiplied by; null is 1/16 for the digits, 1/255 for bytes and 1 for all else. Has no
     /// effect together with <see cref="Standardize"/>.</summary>
     public double? Scale { get; init; }
 
@@ -69,7 +70,10 @@ public sealed record DataSource
     /// <summary>tagged: the same for its end.</summary>
     public int? Suffix { get; init; }
 
-    /// <summary>The keys that have a value, as a job writes them; not <see cref="Name"/>.</summary>
+    /// <summary>What training images go through each time they are used, in order.</summary>
+    public IReadOnlyList<AugmentSpec> Augment { get; init; } = [];
+
+    /// <summary>The keys that have a value, as a job writes them; not <see cref="Name"/> nor <see cref="Augment"/>, which any images take.</summary>
     internal IEnumerable<string> GivenKeys()
     {
         if (Path != null) yield return "path";

@@ -12,6 +12,9 @@ public static class DatasetLoader
         ["mnist"] = IdxSource.Load,
         ["fashion-mnist"] = IdxSource.Load,
         ["idx"] = IdxSource.Load,
+        ["cifar-10"] = CifarSource.Load,
+        ["cifar-100"] = CifarSource.Load,
+        ["numpy"] = NumpySource.Load,
         ["csv"] = CsvSource.Load,
         ["text"] = TextSource.Load,
         ["tagged"] = TaggedSource.Load,
@@ -91,6 +94,7 @@ public static class DatasetLoader
         if (file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase)) file = file[..^3];
         string extension = System.IO.Path.GetExtension(file).ToLowerInvariant();
         if (extension is ".csv" or ".tsv" or ".txt" or ".data") return "csv";
+        if (extension is ".npy" or ".npz") return "numpy";
         if (file.Contains("idx", StringComparison.Ordinal) || Directory.Exists(path)) return "idx";
         throw new DistTrainException(ExitCode.BadUsage, $"data.path is '{source.Path}', which doesn't tell its format; give data.name: {string.Join(", ", Names)}");
     }

@@ -25,8 +25,8 @@ internal static class IdxSource
         if (testFiles != null && source.TestFraction != null) throw new DistTrainException(ExitCode.BadUsage, $"data.test_fraction is given, and the test examples are in {testFiles.Value.Images}");
         int? classes = source.Classes ?? (source.Name == "idx" ? null : MnistClasses);
         float factor = (float)(source.Scale ?? 1.0 / 255);
-        IdxDataset train = Read(files, classes, factor);
-        IdxDataset? test = testFiles == null ? null : Read(testFiles.Value, train.Target.Width, factor);
+        ImageDataset train = Read(files, classes, factor);
+        ImageDataset? test = testFiles == null ? null : Read(testFiles.Value, train.Target.Width, factor);
         if (test != null && !test.InputShape.SequenceEqual(train.InputShape))
         {
             throw new DistTrainException(ExitCode.BadData, $"{testFiles!.Value.Images}: images of [{string.Join(", ", test.InputShape)}]; {files.Images} has [{string.Join(", ", train.InputShape)}]");
@@ -74,11 +74,11 @@ internal static class IdxSource
             ?? throw new DistTrainException(ExitCode.BadData, $"{Path.Combine(source.TestPath, "t10k-images-idx3-ubyte")}: no such file (nor with .gz)");
     }
 
-    private static IdxDataset Read((string Images, string Labels) files, int? classes, float factor)
+    private static ImageDataset Read((string Images, string Labels) files, int? classes, float factor)
     {
         using DataFile images = DataFile.Open(files.Images);
         using DataFile labels = DataFile.Open(files.Labels);
-        return IdxDataset.Join(IdxFile.Read(images, 2, 4), IdxFile.Read(labels, 1, 1), classes, factor);
+        return ImageDataset.Join(IdxFile.Read(images, 2, 4), IdxFile.Read(labels, 1, 1), classes, factor);
     }
 
     private static string Hint(DataSource source) => source.Name == "fashion-mnist"

@@ -50,6 +50,8 @@ internal sealed class JobContext
         TargetSpec target = data.Train.Target;
         bool labels = target.Kind == TargetKind.ClassLabel;
         var facts = new DataFacts(data.Train.InputShape, labels ? target.Width : 0, labels ? target.Length : target.Width, data.Train.Count, data.Test?.Count ?? 0);
+        // Refuses what can't be done before anything starts.
+        if (job.Data.Augment.Count > 0) _ = new Augmenter([.. job.Data.Augment], facts.InputShape, job.Seed);
         return new JobContext(job, facts, data.DataHash, data.Summary, data.Train, data.Test);
     }
 
@@ -74,7 +76,7 @@ internal sealed class JobContext
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
 
     public WorkerSetup WorkerSetup(int threads, CoreSet? cores) => new(
-        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads, cores);
+        Model, Train!, Test is { Count: > 0 } ? Test : null, Job.Seed, Job.Batch.Size, Job.Batch.Shards, threads, cores, [.. Job.Data.Augment]);
 
     public TrainingPlan Plan(string jobText, long firstVersion, TimeSpan joinTimeout) => new()
     {

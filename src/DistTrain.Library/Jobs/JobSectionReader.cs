@@ -80,10 +80,15 @@ internal static class JobSectionReader
             MinCount = (int?)data.Find("min_count")?.AsInteger(1, Most),
             Prefix = (int?)data.Find("prefix")?.AsInteger(0, 64),
             Suffix = (int?)data.Find("suffix")?.AsInteger(0, 64),
+            Augment = data.Find("augment") is { } augment ? Augmentations(augment) : [],
         };
         data.RefuseUnknownKeys();
         return source;
     }
+
+    private static IReadOnlyList<AugmentSpec> Augmentations(ConfigNode node) => node.Kind == ConfigKind.List
+        ? [.. node.Items.Select(AugmentSpec.FromConfig)]
+        : throw node.Error($"expected a list, such as [flip, crop: 4], got {node.Describe()}");
 
     private static string KnownSource(ConfigNode node)
     {

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
@@ -16,8 +17,10 @@ namespace DistTrain.Training.Worker;
 /// <param name="Shards">Shards a mini-batch.</param>
 /// <param name="Threads">Threads that compute.</param>
 /// <param name="Cores">The core of each thread; null lets the system move them.</param>
+/// <param name="Augment">What training images go through each time they are used.</param>
 public sealed record WorkerSetup(
-    Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads, CoreSet? Cores = null);
+    Model Model, IDataset Train, IDataset? Test, ulong Seed, int BatchSize, int Shards, int Threads, CoreSet? Cores = null,
+    ImmutableArray<AugmentSpec> Augment = default);
 
 /// <summary>
 /// The training step as a worker sees it: gather the rows of its shards, forward, loss, backward; each finished
@@ -28,9 +31,13 @@ internal sealed unsafe class TrainingLoop : IDisposable
     // Rows of one evaluation pass: enough to fill the kernels, few enough to plan for.
     private const int EvaluationRows = 256;
 
+    // Values of a mini-batch from which on gathering ahead is worth waking another thread; augmenting always is.
+    private const long WorthPrefetching = 1 << 16;
+
     private readonly WorkerSetup _setup;
     private readonly ShardTree _tree;
-    private readonly Sampler _sampler;
+    private readonly BatchSource _source;
+    private readonly Prefetch? _prefetch;
     private readonly KernelPool _pool;
     private readonly long[] _examples;
     private readonly ModelRun _run;
@@ -38,15 +45,16 @@ internal sealed unsafe class TrainingLoop : IDisposable
     public TrainingLoop(WorkerSetup setup, ShardTree tree)
     {
         (_setup, _tree) = (setup, tree);
-        _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
+        _source = new BatchSource(setup, tree);
+        if (!setup.Augment.IsDefaultOrEmpty || (long)_source.MaxRows * setup.Train.FeatureCount >= WorthPrefetching) _prefetch = new Prefetch(new BatchSource(setup, tree), setup.Train);
         _pool = setup.Threads > 1 ? new KernelPool(setup.Threads, setup.Cores) : KernelPool.Single;
-        int rows = (int)Math.Max(Math.Min(setup.BatchSize, setup.Train.Count), Math.Min(EvaluationRows, setup.Test?.Count ?? 0));
+        int rows = (int)Math.Max(_source.MaxRows, Math.Min(EvaluationRows, setup.Test?.Count ?? 0));
         _examples = new long[rows];
         _run = new ModelRun(setup.Model, rows, _pool, setup.Shards);
     }
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
-    public int BatchSize(long step) => _sampler.At(step).Size;
+    public int BatchSize(long step) => _source.BatchSize(step);
 
     /// <summary>One step for the shards of <paramref name="rows"/>, into the buffers of <paramref name="round"/>.</summary>
     public void Step(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets)
@@ -79,20 +87,15 @@ internal sealed unsafe class TrainingLoop : IDisposable
 
     public void Dispose()
     {
+        _prefetch?.Dispose();
         _run.Dispose();
         if (_setup.Threads > 1) _pool.Dispose();
     }
 
     private void Gather(long step, ShardRows rows)
     {
-        MiniBatch batch = _sampler.At(step);
-        for (int leaf = 0; leaf < rows.Shards.Count; leaf++)
-        {
-            (long start, _) = ShardSlice.Of(batch.Size, _tree.Shards, rows.Shards[leaf]);
-            int first = rows.Plan.LeafRows[leaf];
-            _sampler.Fill(batch, (int)start, _examples.AsSpan(first, rows.Plan.LeafRows[leaf + 1] - first));
-        }
-
-        _setup.Train.Gather(_examples.AsSpan(0, rows.Rows), _run.Input, _run.Labels, _run.Targets);
+        if (_prefetch?.TryTake(step, rows, _run.Input, _run.Labels, _run.Targets) != true) _source.Gather(step, rows, _run.Input, _run.Labels, _run.Targets);
+        // These rows are of a mini-batch of this size.
+        if (_source.BatchSize(step + 1) == _source.BatchSize(step)) _prefetch?.Begin(step + 1, rows);
     }
 }
