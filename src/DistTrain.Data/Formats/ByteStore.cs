@@ -70,6 +70,9 @@ internal sealed unsafe class ByteStore
         return new ByteStore(Read(file, start, (int)length, claim));
     }
 
+    /// <summary>Content that is in memory already, and stays unchanged.</summary>
+    public static ByteStore Of(byte[] bytes) => new(bytes);
+
     /// <summary>A part of the content.</summary>
     public ReadOnlySpan<byte> Slice(long start, int length)
     {

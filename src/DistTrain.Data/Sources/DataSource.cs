@@ -4,11 +4,11 @@ namespace DistTrain.Data;
 /// meaning for the source are refused by <see cref="DatasetLoader"/>.</summary>
 public sealed record DataSource
 {
-    /// <summary>digits, mnist, fashion-mnist, idx, cifar-10, cifar-100, numpy, csv, text or tagged. Null is found out from <see cref="Path"/>, and is the
+    /// <summary>digits, mnist, fashion-mnist, idx, cifar-10, cifar-100, images, numpy, csv, text or tagged. Null is found out from <see cref="Path"/>, and is the
     /// embedded digits where there is no path either.</summary>
     public string? Name { get; init; }
 
-    /// <summary>The file, or for IDX, CIFAR and NumPy the directory with the usual files; a leading ~ is the home directory.</summary>
+    /// <summary>The file, or for IDX, CIFAR, images and NumPy the directory with the usual files; a leading ~ is the home directory.</summary>
     public string? Path { get; init; }
 
     /// <summary>The test examples, where they are in a file or directory of their own.</summary>

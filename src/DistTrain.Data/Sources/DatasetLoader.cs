@@ -14,6 +14,7 @@ public static class DatasetLoader
         ["idx"] = IdxSource.Load,
         ["cifar-10"] = CifarSource.Load,
         ["cifar-100"] = CifarSource.Load,
+        ["images"] = ImageFolderSource.Load,
         ["numpy"] = NumpySource.Load,
         ["csv"] = CsvSource.Load,
         ["text"] = TextSource.Load,
