@@ -23,14 +23,28 @@ public sealed class ArrayDataset : IDataset
     /// <param name="classes">Number of classes.</param>
     /// <exception cref="DistTrainException">Lengths that don't match, or a label out of range.</exception>
     public ArrayDataset(ReadOnlyMemory<float> inputs, ReadOnlySpan<int> inputShape, ReadOnlyMemory<int> labels, int classes)
-        : this(inputs, inputShape, labels.Length, TargetSpec.Classes(classes), contentHash: null)
+        : this(inputs, inputShape, labels, classes, labelsAnExample: 1)
+    {
+    }
+
+    /// <summary>A dataset of sequences with a label at each position.</summary>
+    /// <param name="inputs">Features, (count, product of <paramref name="inputShape"/>), row-major.</param>
+    /// <param name="inputShape">Shape of one example's features, such as [time] for token ids.</param>
+    /// <param name="labels">(count, <paramref name="labelsAnExample"/>), row-major: labels within [0,
+    /// <paramref name="classes"/>), or <see cref="TargetSpec.Ignored"/> at positions that count for nothing.</param>
+    /// <param name="classes">Number of classes.</param>
+    /// <param name="labelsAnExample">Labels an example, at least 1.</param>
+    /// <exception cref="DistTrainException">Lengths that don't match, or a label out of range.</exception>
+    public ArrayDataset(ReadOnlyMemory<float> inputs, ReadOnlySpan<int> inputShape, ReadOnlyMemory<int> labels, int classes, int labelsAnExample)
+        : this(inputs, inputShape, RowsOf(labels.Length, labelsAnExample, "labels"), TargetSpec.Classes(classes, labelsAnExample), contentHash: null)
     {
         _labels = labels;
         if (classes < 1) throw Bad($"the number of classes is {classes}; at least 1 is needed");
+        int least = labelsAnExample > 1 ? TargetSpec.Ignored : 0;
         ReadOnlySpan<int> span = labels.Span;
         for (int i = 0; i < span.Length; i++)
         {
-            if ((uint)span[i] >= (uint)classes) throw Bad($"example {i} has label {span[i]}; with {classes} classes, labels go from 0 to {classes - 1}");
+            if (span[i] < least || span[i] >= classes) throw Bad($"example {i / labelsAnExample} has label {span[i]}; with {classes} classes, labels go from {least} to {classes - 1}");
         }
     }
 
@@ -41,7 +55,7 @@ public sealed class ArrayDataset : IDataset
     /// <param name="targetWidth">Real targets an example, at least 1.</param>
     /// <exception cref="DistTrainException">Lengths that don't match.</exception>
     public ArrayDataset(ReadOnlyMemory<float> inputs, ReadOnlySpan<int> inputShape, ReadOnlyMemory<float> targets, int targetWidth)
-        : this(inputs, inputShape, RowsOf(targets.Length, targetWidth), TargetSpec.Real(targetWidth), contentHash: null) =>
+        : this(inputs, inputShape, RowsOf(targets.Length, targetWidth, "real targets"), TargetSpec.Real(targetWidth), contentHash: null) =>
         _targets = targets;
 
     /// <summary>As above, with the hash of the source that the arrays were read from.</summary>
@@ -50,7 +64,7 @@ public sealed class ArrayDataset : IDataset
 
     /// <summary>As above, with the hash of the source that the arrays were read from.</summary>
     internal ArrayDataset(ReadOnlyMemory<float> inputs, ReadOnlySpan<int> inputShape, ReadOnlyMemory<float> targets, int targetWidth, string contentHash)
-        : this(inputs, inputShape, RowsOf(targets.Length, targetWidth), TargetSpec.Real(targetWidth), contentHash) => _targets = targets;
+        : this(inputs, inputShape, RowsOf(targets.Length, targetWidth, "real targets"), TargetSpec.Real(targetWidth), contentHash) => _targets = targets;
 
     private ArrayDataset(ReadOnlyMemory<float> inputs, ReadOnlySpan<int> inputShape, int count, TargetSpec target, string? contentHash)
     {
@@ -93,9 +107,8 @@ public sealed class ArrayDataset : IDataset
     public void GatherLabels(ReadOnlySpan<long> examples, Span<int> labels)
     {
         GatherChecks.Kind(Target, TargetKind.ClassLabel);
-        GatherChecks.Destination(examples.Length, 1, labels.Length);
-        ReadOnlySpan<int> source = _labels.Span;
-        for (int i = 0; i < examples.Length; i++) labels[i] = source[GatherChecks.Index(examples[i], _count)];
+        GatherChecks.Destination(examples.Length, Target.Length, labels.Length);
+        GatherRows(_labels.Span, Target.Length, examples, labels);
     }
 
     /// <inheritdoc/>
@@ -106,7 +119,7 @@ public sealed class ArrayDataset : IDataset
         GatherRows(_targets.Span, Target.Width, examples, targets);
     }
 
-    private void GatherRows(ReadOnlySpan<float> source, int width, ReadOnlySpan<long> examples, Span<float> destination)
+    private void GatherRows<T>(ReadOnlySpan<T> source, int width, ReadOnlySpan<long> examples, Span<T> destination)
     {
         for (int i = 0; i < examples.Length; i++)
         {
@@ -124,9 +137,9 @@ public sealed class ArrayDataset : IDataset
         return hash.Finish();
     }
 
-    private static int RowsOf(int values, int width)
+    private static int RowsOf(int values, int width, string what)
     {
-        if (width < 1) throw Bad($"the number of real targets is {width}; at least 1 is needed");
+        if (width < 1) throw Bad($"the number of {what} is {width}; at least 1 is needed");
         if (values % width != 0) throw Bad($"{values} target values are no whole number of examples with {width} targets each");
         return values / width;
     }

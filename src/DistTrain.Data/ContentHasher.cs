@@ -25,7 +25,8 @@ internal sealed class ContentHasher : IDisposable
         _hash.AppendData(part);
     }
 
-    /// <summary>Adds a piece of content whose length is not known beforehand; only one such part, and the last.</summary>
+    /// <summary>Adds a piece of content: after <see cref="AppendLength"/>, or, where the length is not known beforehand, as
+    /// the only such part and the last.</summary>
     public void AppendContent(ReadOnlySpan<byte> piece) => _hash.AppendData(piece);
 
     public void Append(string part) => Append(Encoding.UTF8.GetBytes(part));
@@ -42,7 +43,8 @@ internal sealed class ContentHasher : IDisposable
         return hash.Finish();
     }
 
-    private void AppendLength(long length)
+    /// <summary>Announces content of a length that comes in pieces.</summary>
+    public void AppendLength(long length)
     {
         Span<byte> bytes = stackalloc byte[8];
         BinaryPrimitives.WriteInt64LittleEndian(bytes, length);

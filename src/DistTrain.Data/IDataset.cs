@@ -5,7 +5,7 @@ namespace DistTrain.Data;
 /// <summary>What a model is to learn from an example.</summary>
 public enum TargetKind
 {
-    /// <summary>One class of a fixed number of them.</summary>
+    /// <summary>One class of a fixed number of them, or one at each position of a sequence.</summary>
     ClassLabel,
 
     /// <summary>One or more real numbers (regression).</summary>
@@ -15,17 +15,22 @@ public enum TargetKind
 /// <summary>What each example has for a target.</summary>
 /// <param name="Kind">Class label or real values.</param>
 /// <param name="Width">The number of classes, or of real values an example.</param>
-public readonly record struct TargetSpec(TargetKind Kind, int Width)
+/// <param name="Length">Labels an example: more than one where each position of a sequence has its own; 1 with real values.</param>
+public readonly record struct TargetSpec(TargetKind Kind, int Width, int Length = 1)
 {
-    /// <summary>One of <paramref name="classes"/> classes, labels 0 to classes - 1.</summary>
-    public static TargetSpec Classes(int classes) => new(TargetKind.ClassLabel, classes);
+    /// <summary>The label of a position that counts for nothing, such as padding behind a short sentence.</summary>
+    public const int Ignored = -1;
+
+    /// <summary>One of <paramref name="classes"/> classes, labels 0 to classes - 1; with a <paramref name="length"/> above
+    /// 1 as many of them, of which some may be <see cref="Ignored"/>.</summary>
+    public static TargetSpec Classes(int classes, int length = 1) => new(TargetKind.ClassLabel, classes, length);
 
     /// <summary><paramref name="width"/> real numbers.</summary>
     public static TargetSpec Real(int width) => new(TargetKind.RealValues, width);
 
     /// <inheritdoc/>
     public override string ToString() => Kind == TargetKind.ClassLabel
-        ? $"{Width} classes"
+        ? Length == 1 ? $"{Width} classes" : $"{Width} classes at each of {Length} positions"
         : Width == 1 ? "1 real target" : $"{Width} real targets";
 }
 
@@ -59,8 +64,9 @@ public interface IDataset
     /// <exception cref="ArgumentException">The destination has another length.</exception>
     void GatherInputs(ReadOnlySpan<long> examples, Span<float> inputs);
 
-    /// <summary>Writes the class label of each of <paramref name="examples"/>, within [0, Target.Width), to
-    /// <paramref name="labels"/>: (examples.Length).</summary>
+    /// <summary>Writes the class labels of each of <paramref name="examples"/>, within [0, Target.Width), to
+    /// <paramref name="labels"/>: (examples.Length, Target.Length), contiguous. Where there are several an example, they may
+    /// be <see cref="TargetSpec.Ignored"/>.</summary>
     /// <exception cref="InvalidOperationException">The targets are real values.</exception>
     void GatherLabels(ReadOnlySpan<long> examples, Span<int> labels);
 
@@ -75,7 +81,7 @@ public static unsafe class DatasetExtensions
 {
     /// <summary>
     /// Gathers a mini-batch, or a shard of one, into native buffers: features into <paramref name="inputs"/>
-    /// (examples.Length, FeatureCount), and either labels into <paramref name="labels"/> (examples.Length) or real
+    /// (examples.Length, FeatureCount), and either labels into <paramref name="labels"/> (examples.Length, Target.Length) or real
     /// targets into <paramref name="targets"/> (examples.Length, Target.Width). The pointer of the other kind is not
     /// looked at, and either may be null where no targets are wanted.
     /// </summary>
@@ -84,7 +90,7 @@ public static unsafe class DatasetExtensions
         dataset.GatherInputs(examples, new Span<float>(inputs, checked(examples.Length * dataset.FeatureCount)));
         if (dataset.Target.Kind == TargetKind.ClassLabel)
         {
-            if (labels != null) dataset.GatherLabels(examples, new Span<int>(labels, examples.Length));
+            if (labels != null) dataset.GatherLabels(examples, new Span<int>(labels, checked(examples.Length * dataset.Target.Length)));
         }
         else if (targets != null)
         {

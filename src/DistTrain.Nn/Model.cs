@@ -59,8 +59,9 @@ public sealed class Model
     /// <param name="inputShape">The shape of one example.</param>
     /// <param name="classes">How many classes the labels have; null for regression.</param>
     /// <param name="targetWidth">Values of one example's target, for regression; else it is not read.</param>
+    /// <param name="labels">Labels of one example, where they are classes; null doesn't compare them with the output.</param>
     /// <exception cref="DistTrainException">A layer or the loss does not fit: which, what it got, what it wanted.</exception>
-    public static Model Build(ModelSpec spec, LossSpec loss, ImmutableArray<int> inputShape, int? classes, int targetWidth)
+    public static Model Build(ModelSpec spec, LossSpec loss, ImmutableArray<int> inputShape, int? classes, int targetWidth, int? labels = null)
     {
         if (spec.Layers.IsDefaultOrEmpty) throw new DistTrainException(ExitCode.BadUsage, "model: got no layers, wanted at least one");
         var network = new NetworkBuilder(inputShape);
@@ -69,7 +70,15 @@ public sealed class Model
         if (network.Parameters.Count == 0) throw new DistTrainException(ExitCode.BadUsage, "model: no layer has parameters, so there is nothing to train; wanted at least one such as 'dense'");
         if (network.Shape is [int time, _] && network.Lengths is { } lengths && lengths.Time == time) network.Graph.OutputLengths = lengths.Value;
         network.Graph.NameNew("the end");
-        return new Model([.. network.Parameters], network.Graph, loss.Compile(network.Shape, classes, targetWidth), [.. network.Summary], inputShape, network.Shape, classes is not null)
+        Loss compiled = loss.Compile(network.Shape, classes, targetWidth);
+        if (classes is not null && labels is { } count && count != compiled.Positions)
+        {
+            throw new DistTrainException(
+                ExitCode.BadUsage,
+                $"loss: {loss.Kind}: a model output of shape {Shapes.Text(network.Shape)} takes {compiled.Positions} label{(compiled.Positions == 1 ? "" : "s")} an example, the data has {count}; {(count == 1 ? "end a model of sequences with one output for each example, such as 'mean_over_time' before the last 'dense'" : $"the model's output has to be [{count}, {classes}]")}");
+        }
+
+        return new Model([.. network.Parameters], network.Graph, compiled, [.. network.Summary], inputShape, network.Shape, classes is not null)
         {
             Rectified = [.. network.Rectified],
         };

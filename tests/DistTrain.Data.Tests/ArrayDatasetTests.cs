@@ -89,4 +89,22 @@ public unsafe class ArrayDatasetTests
         Assert.Equal(hashes[0], Make().ContentHash);
         Assert.Matches("^[0-9a-f]{64}$", hashes[0]);
     }
+
+    [Fact]
+    public void Constructor_SeveralLabelsAnExample_GathersRowsOfThem()
+    {
+        var dataset = new ArrayDataset(new float[] { 1, 2, 3, 4 }, [2], new[] { 0, 1, 2, -1 }, classes: 3, labelsAnExample: 2);
+        Assert.Equal((2, TargetSpec.Classes(3, 2)), (dataset.Count, dataset.Target));
+        Assert.Equal("3 classes at each of 2 positions", dataset.Target.ToString());
+        int[] labels = new int[4];
+        dataset.GatherLabels([1, 0], labels);
+        Assert.Equal([2, -1, 0, 1], labels);
+        Assert.Throws<ArgumentException>(() => dataset.GatherLabels([1, 0], new int[2]));
+        IDataset part = new TrainTestSplit(2, 1, 0.5).Test(dataset);
+        part.GatherLabels([0], labels.AsSpan(0, 2));
+        Assert.True(labels[0] + labels[1] == 1);
+        Assert.Throws<DistTrainException>(() => new ArrayDataset(new float[] { 1, 2 }, [2], new[] { 0, 3 }, 3, 2));
+        Assert.Throws<DistTrainException>(() => new ArrayDataset(new float[] { 1, 2 }, [2], new[] { 0, 2, 1 }, 3, 2));
+        Assert.Throws<DistTrainException>(() => new ArrayDataset(new float[] { 1, 2 }, [2], new[] { -1 }, 3));
+    }
 }

@@ -44,7 +44,7 @@ public sealed class TestFiles : IDisposable
 
     public static int[] Labels(IDataset dataset)
     {
-        int[] labels = new int[dataset.Count];
+        int[] labels = new int[dataset.Count * dataset.Target.Length];
         dataset.GatherLabels(All(dataset), labels);
         return labels;
     }

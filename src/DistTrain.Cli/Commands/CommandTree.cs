@@ -36,6 +36,7 @@ internal static class CommandTree
         root.Add(EvalCommand.Create(context));
         root.Add(InspectCommand.Create(context));
         root.Add(BenchCommand.Create(context));
+        root.Add(DataCommand.Create(context));
         return root;
     }
 

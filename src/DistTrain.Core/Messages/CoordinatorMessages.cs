@@ -24,7 +24,7 @@ public sealed record JobOffer(string Job, string JobHash, string DataHash, DataF
 /// <summary>What the model and the step clock take from the data.</summary>
 /// <param name="InputShape">One example's features.</param>
 /// <param name="Classes">Classes; 0 for real targets.</param>
-/// <param name="TargetWidth">Real targets of an example; 1 for classes.</param>
+/// <param name="TargetWidth">Real targets of an example, or its class labels: 1, or one for each position of a sequence.</param>
 /// <param name="TrainExamples">Examples to train on.</param>
 /// <param name="TestExamples">Examples to evaluate on; 0 for none.</param>
 public sealed record DataFacts(ImmutableArray<int> InputShape, int Classes, int TargetWidth, long TrainExamples, long TestExamples);

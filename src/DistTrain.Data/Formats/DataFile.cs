@@ -53,6 +53,9 @@ internal sealed class DataFile : IDisposable
     /// <summary>Whether the content is gunzipped.</summary>
     public bool IsCompressed => _gzip != null;
 
+    /// <summary>Whether the content lies on disk as it is, under <see cref="Path"/>.</summary>
+    public bool CanBeMapped => _stream is FileStream && !IsCompressed;
+
     /// <summary>Bytes of content read so far.</summary>
     public long Position { get; private set; }
 

@@ -12,10 +12,7 @@ internal sealed class IdxFile
 {
     private const byte UnsignedByte = 0x08;
 
-    // What is read before more memory is taken: a lying header costs no more than this beyond what the file holds.
-    private const int FirstPiece = 1 << 20;
-
-    private IdxFile(string path, int[] dimensions, byte[] elements)
+    private IdxFile(string path, int[] dimensions, ByteStore elements)
     {
         Path = path;
         Dimensions = dimensions;
@@ -28,12 +25,12 @@ internal sealed class IdxFile
     public int[] Dimensions { get; }
 
     /// <summary>The elements, row-major.</summary>
-    public byte[] Elements { get; }
+    public ByteStore Elements { get; }
 
     /// <summary>Reads a file of <paramref name="minimumDimensions"/> to <paramref name="maximumDimensions"/> dimensions.</summary>
     /// <exception cref="DistTrainException">Naming the file and the offset: a wrong magic number or type, dimensions
     /// that the file's size can't hold, too few or too many bytes.</exception>
-    public static IdxFile Read(DataFile file, int minimumDimensions, int maximumDimensions)
+    public static IdxFile Read(DataFile file, int minimumDimensions, int maximumDimensions, long mapFrom = ByteStore.MappedFrom)
     {
         Span<byte> header = stackalloc byte[4 + 4 * maximumDimensions];
         int got = file.Read(header[..4]);
@@ -55,7 +52,7 @@ internal sealed class IdxFile
         if (got < 4 * rank) throw file.Bad($"cut off at offset {4 + got}, within its {rank} dimensions");
         var dimensions = new int[rank];
         for (int i = 0; i < rank; i++) dimensions[i] = ReadDimension(file, header, i);
-        return new IdxFile(file.Path, dimensions, ReadElements(file, dimensions));
+        return new IdxFile(file.Path, dimensions, ReadElements(file, dimensions, mapFrom));
     }
 
     private static int ReadDimension(DataFile file, ReadOnlySpan<byte> header, int i)
@@ -65,33 +62,10 @@ internal sealed class IdxFile
         return (int)value;
     }
 
-    private static byte[] ReadElements(DataFile file, int[] dimensions)
+    private static ByteStore ReadElements(DataFile file, int[] dimensions, long mapFrom)
     {
-        long start = file.Position;
         UInt128 claimed = 1;
         foreach (int d in dimensions) claimed *= (uint)d;
-        string shape = string.Join(" x ", dimensions);
-        if (claimed + (ulong)start > (ulong)file.LengthBound)
-        {
-            string most = file.IsCompressed ? $"{file.StoredLength} compressed bytes, which can't hold so much" : $"{file.StoredLength}";
-            throw file.Bad($"its header claims {shape} = {claimed} bytes after offset {start}; the file has {most}");
-        }
-
-        if (claimed > (ulong)Array.MaxLength) throw file.Bad($"its header claims {shape} = {claimed} bytes; at most {Array.MaxLength} are read");
-        long length = (long)claimed;
-        MemoryGuard.Check(file.Path, length);
-        var elements = new byte[file.IsCompressed ? Math.Min(length, FirstPiece) : length];
-        int filled = 0;
-        while (true)
-        {
-            filled += file.Read(elements.AsSpan(filled));
-            if (filled < elements.Length) throw file.Bad($"cut off at offset {start + filled}: its header claims {shape} = {length} bytes after offset {start}, got {filled}");
-            if (filled == length) break;
-            Array.Resize(ref elements, (int)Math.Min(length, 2L * elements.Length));
-        }
-
-        Span<byte> beyond = stackalloc byte[1];
-        if (file.Read(beyond) != 0) throw file.Bad($"offset {start + length}: bytes after the end of its {shape} elements");
-        return elements;
+        return ByteStore.Take(file, claimed, $"its header claims {string.Join(" x ", dimensions)}", mapFrom);
     }
 }

@@ -95,12 +95,12 @@ public sealed class TrainTestSplit
 
         public void GatherLabels(ReadOnlySpan<long> examples, Span<int> labels)
         {
-            GatherChecks.Destination(examples.Length, 1, labels.Length);
+            GatherChecks.Destination(examples.Length, Target.Length, labels.Length);
             Span<long> piece = stackalloc long[Piece];
             for (int i = 0; i < examples.Length; i += Piece)
             {
                 Span<long> mapped = Translate(examples[i..], piece);
-                _source.GatherLabels(mapped, labels.Slice(i, mapped.Length));
+                _source.GatherLabels(mapped, labels.Slice(i * Target.Length, mapped.Length * Target.Length));
             }
         }
 

@@ -7,7 +7,7 @@ internal static class CsvSource
 {
     public static LoadedData Load(DataSource source, ulong seed)
     {
-        DatasetLoader.Refuse(source, ("labels_path", source.LabelsPath != null), ("test_fraction (beside test_path)", source.TestPath != null && source.TestFraction != null));
+        DatasetLoader.Allow(source, "path", "test_path", "header", "label", "targets", "ignore", "delimiter", "classes", "standardize", "scale", "test_fraction");
         DatasetLoader.CheckScale(source);
         if (source.Path == null) throw new DistTrainException(ExitCode.BadUsage, "data.path is missing; a csv source needs a file");
         if (source.Classes is { } given && (given < 1 || given > CsvClasses.Maximum)) throw new DistTrainException(ExitCode.BadUsage, $"data.classes is {given}; expected 1 to {CsvClasses.Maximum}");

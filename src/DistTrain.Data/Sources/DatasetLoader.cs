@@ -12,7 +12,13 @@ public static class DatasetLoader
         ["mnist"] = IdxSource.Load,
         ["fashion-mnist"] = IdxSource.Load,
         ["idx"] = IdxSource.Load,
+        ["cifar-10"] = CifarSource.Load,
+        ["cifar-100"] = CifarSource.Load,
+        ["images"] = ImageFolderSource.Load,
+        ["numpy"] = NumpySource.Load,
         ["csv"] = CsvSource.Load,
+        ["text"] = TextSource.Load,
+        ["tagged"] = TaggedSource.Load,
     };
 
     /// <summary>The names that <see cref="DataSource.Name"/> may have.</summary>
@@ -55,14 +61,21 @@ public static class DatasetLoader
         return new LoadedData(name, train, test, hash, classNames, summary);
     }
 
-    /// <summary>Refuses keys that the source would silently not heed.</summary>
-    internal static void Refuse(DataSource source, params ReadOnlySpan<(string Key, bool Given)> keys)
+    /// <summary>Refuses keys that the source would silently not heed: all but those named.</summary>
+    internal static void Allow(DataSource source, params ReadOnlySpan<string> keys)
     {
-        foreach ((string key, bool given) in keys)
+        foreach (string key in source.GivenKeys())
         {
-            if (given) throw new DistTrainException(ExitCode.BadUsage, $"data.{key} has no meaning for '{source.Name}'");
+            if (!keys.Contains(key)) throw new DistTrainException(ExitCode.BadUsage, $"data.{key} has no meaning for '{source.Name}'");
         }
+
+        if (source is { TestPath: not null, TestFraction: not null }) throw new DistTrainException(ExitCode.BadUsage, $"data.test_fraction (beside test_path) has no meaning for '{source.Name}'");
     }
+
+    /// <summary>An option within its range, or its default.</summary>
+    internal static int Option(string key, int? value, int fallback, int least, int most) => (value ?? fallback) is var n && n >= least && n <= most
+        ? n
+        : throw new DistTrainException(ExitCode.BadUsage, $"data.{key} is {value}; expected {least} to {most}");
 
     internal static void CheckScale(DataSource source)
     {
@@ -82,6 +95,7 @@ public static class DatasetLoader
         if (file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase)) file = file[..^3];
         string extension = System.IO.Path.GetExtension(file).ToLowerInvariant();
         if (extension is ".csv" or ".tsv" or ".txt" or ".data") return "csv";
+        if (extension is ".npy" or ".npz") return "numpy";
         if (file.Contains("idx", StringComparison.Ordinal) || Directory.Exists(path)) return "idx";
         throw new DistTrainException(ExitCode.BadUsage, $"data.path is '{source.Path}', which doesn't tell its format; give data.name: {string.Join(", ", Names)}");
     }

@@ -10,17 +10,7 @@ internal static class DigitsSource
 
     public static LoadedData Load(DataSource source, ulong seed)
     {
-        DatasetLoader.Refuse(
-            source,
-            ("path", source.Path != null),
-            ("test_path", source.TestPath != null),
-            ("labels_path", source.LabelsPath != null),
-            ("header", source.Header != null),
-            ("label", source.Label != null),
-            ("targets", source.Targets.Count > 0),
-            ("ignore", source.Ignore.Count > 0),
-            ("delimiter", source.Delimiter != null),
-            ("classes", source.Classes != null));
+        DatasetLoader.Allow(source, "standardize", "scale", "test_fraction");
         DatasetLoader.CheckScale(source);
         CsvTable table = Read();
         var split = new TrainTestSplit(table.Rows, seed, source.TestFraction ?? TrainTestSplit.DefaultTestFraction);

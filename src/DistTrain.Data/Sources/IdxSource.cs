@@ -16,13 +16,7 @@ internal static class IdxSource
 
     public static LoadedData Load(DataSource source, ulong seed)
     {
-        DatasetLoader.Refuse(
-            source,
-            ("header", source.Header != null),
-            ("label", source.Label != null),
-            ("targets", source.Targets.Count > 0),
-            ("ignore", source.Ignore.Count > 0),
-            ("delimiter", source.Delimiter != null));
+        DatasetLoader.Allow(source, "path", "test_path", "labels_path", "classes", "standardize", "scale", "test_fraction");
         DatasetLoader.CheckScale(source);
         if (source.Classes is < 1 or > 256) throw new DistTrainException(ExitCode.BadUsage, $"data.classes is {source.Classes}; labels of one byte allow 1 to 256");
         string path = source.Path ?? DefaultPath(source);
@@ -31,8 +25,8 @@ internal static class IdxSource
         if (testFiles != null && source.TestFraction != null) throw new DistTrainException(ExitCode.BadUsage, $"data.test_fraction is given, and the test examples are in {testFiles.Value.Images}");
         int? classes = source.Classes ?? (source.Name == "idx" ? null : MnistClasses);
         float factor = (float)(source.Scale ?? 1.0 / 255);
-        IdxDataset train = Read(files, classes, factor);
-        IdxDataset? test = testFiles == null ? null : Read(testFiles.Value, train.Target.Width, factor);
+        ImageDataset train = Read(files, classes, factor);
+        ImageDataset? test = testFiles == null ? null : Read(testFiles.Value, train.Target.Width, factor);
         if (test != null && !test.InputShape.SequenceEqual(train.InputShape))
         {
             throw new DistTrainException(ExitCode.BadData, $"{testFiles!.Value.Images}: images of [{string.Join(", ", test.InputShape)}]; {files.Images} has [{string.Join(", ", train.InputShape)}]");
@@ -80,11 +74,11 @@ internal static class IdxSource
             ?? throw new DistTrainException(ExitCode.BadData, $"{Path.Combine(source.TestPath, "t10k-images-idx3-ubyte")}: no such file (nor with .gz)");
     }
 
-    private static IdxDataset Read((string Images, string Labels) files, int? classes, float factor)
+    private static ImageDataset Read((string Images, string Labels) files, int? classes, float factor)
     {
         using DataFile images = DataFile.Open(files.Images);
         using DataFile labels = DataFile.Open(files.Labels);
-        return IdxDataset.Join(IdxFile.Read(images, 2, 4), IdxFile.Read(labels, 1, 1), classes, factor);
+        return ImageDataset.Join(IdxFile.Read(images, 2, 4), IdxFile.Read(labels, 1, 1), classes, factor);
     }
 
     private static string Hint(DataSource source) => source.Name == "fashion-mnist"

@@ -19,7 +19,7 @@ internal sealed class JobContext
     private JobContext(Job job, DataFacts facts, string dataHash, string dataSummary, IDataset? train, IDataset? test)
     {
         (Job, Facts, DataHash, DataSummary, Train, Test) = (job, facts, dataHash, dataSummary, train, test);
-        Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth);
+        Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth, facts.Classes > 0 ? facts.TargetWidth : null);
         _groups = Groups();
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
         TotalSteps = job.Training.TotalSteps(StepsPerEpoch);
@@ -54,7 +54,9 @@ internal sealed class JobContext
         if (data.Train.Count == 0) throw new DistTrainException(ExitCode.BadData, $"{data.Name}: there are no examples to train on");
         TargetSpec target = data.Train.Target;
         bool labels = target.Kind == TargetKind.ClassLabel;
-        var facts = new DataFacts(data.Train.InputShape, labels ? target.Width : 0, labels ? 1 : target.Width, data.Train.Count, data.Test?.Count ?? 0);
+        var facts = new DataFacts(data.Train.InputShape, labels ? target.Width : 0, labels ? target.Length : target.Width, data.Train.Count, data.Test?.Count ?? 0);
+        // Refuses what can't be done before anything starts.
+        if (job.Data.Augment.Count > 0) _ = new Augmenter([.. job.Data.Augment], facts.InputShape, job.Seed);
         return new JobContext(job, facts, data.DataHash, data.Summary, data.Train, data.Test);
     }
 
@@ -86,6 +88,7 @@ internal sealed class JobContext
         Memory = Job.Training.Memory,
         WatchEvery = Job.Training.WatchEvery,
         MicroSize = Job.Batch.MicroSize,
+        Augment = [.. Job.Data.Augment],
     };
 
     /// <summary>What a worker's buffers take.</summary>

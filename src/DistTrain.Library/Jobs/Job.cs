@@ -28,7 +28,8 @@ public sealed record Job
     /// <summary>Everything random follows from it.</summary>
     public ulong Seed { get; init; } = 1;
 
-    /// <summary>Where the examples come from; not looked at where <see cref="Arrays"/> are given.</summary>
+    /// <summary>Where the examples come from; but for its
+    /// augmentation, not looked at where <see cref="Arrays"/> are given.</summary>
     public DataSource Data { get; init; } = new();
 
     /// <summary>Examples in this process's memory, which only a run within this process can use; null to read

@@ -73,10 +73,22 @@ internal static class JobSectionReader
             Standardize = data.Flag("standardize", false),
             Scale = data.Find("scale")?.AsNumber(),
             TestFraction = data.Find("test_fraction")?.AsNumber(0, 0.9),
+            Context = (int?)data.Find("context")?.AsInteger(1, Most),
+            Stride = (int?)data.Find("stride")?.AsInteger(1, Most),
+            Vocabulary = data.Find("vocabulary")?.AsText(),
+            Length = (int?)data.Find("length")?.AsInteger(1, Most),
+            MinCount = (int?)data.Find("min_count")?.AsInteger(1, Most),
+            Prefix = (int?)data.Find("prefix")?.AsInteger(0, 64),
+            Suffix = (int?)data.Find("suffix")?.AsInteger(0, 64),
+            Augment = data.Find("augment") is { } augment ? Augmentations(augment) : [],
         };
         data.RefuseUnknownKeys();
         return source;
     }
+
+    private static IReadOnlyList<AugmentSpec> Augmentations(ConfigNode node) => node.Kind == ConfigKind.List
+        ? [.. node.Items.Select(AugmentSpec.FromConfig)]
+        : throw node.Error($"expected a list, such as [flip, crop: 4], got {node.Describe()}");
 
     private static string KnownSource(ConfigNode node)
     {

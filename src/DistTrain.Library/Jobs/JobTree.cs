@@ -34,7 +34,7 @@ internal static class JobTree
     /// <summary>What decides the bits, and nothing else.</summary>
     public static YamlTree OfBits(Job job) => Map(
         ("seed", Text(job.Seed.ToString(CultureInfo.InvariantCulture))),
-        ("data", job.Arrays is null ? OfData(job.Data, withPaths: false) : null),
+        ("data", job.Arrays is null ? OfData(job.Data, withPaths: false) : job.Data.Augment.Count > 0 ? Map(("augment", OfAugment(job.Data))) : null),
         ("model", SpecTree.Of(job.Model)),
         ("loss", SpecTree.Of(job.Loss)),
         ("optimizer", SpecTree.Of(job.Optimizer)),
@@ -99,7 +99,19 @@ internal static class JobTree
         ("classes", Number(data.Classes)),
         ("standardize", Flag(data.Standardize)),
         ("scale", Number(data.Scale)),
-        ("test_fraction", Number(data.TestFraction)));
+        ("test_fraction", Number(data.TestFraction)),
+        ("context", Number(data.Context)),
+        ("stride", Number(data.Stride)),
+        ("vocabulary", Text(data.Vocabulary)),
+        ("length", Number(data.Length)),
+        ("min_count", Number(data.MinCount)),
+        ("prefix", Number(data.Prefix)),
+        ("suffix", Number(data.Suffix)),
+        ("augment", OfAugment(data)));
+
+    private static YamlTree? OfAugment(DataSource data) => data.Augment.Count == 0
+        ? null
+        : List(data.Augment.Select(a => Map((a.Kind, Map([.. a.Options.Select(o => (o.Key, Number(o.Value)))])))));
 
     private static YamlTree? Texts(IReadOnlyList<string> texts) => texts.Count == 0 ? null : List(texts.Select(t => Text(t)!));
 }

@@ -70,14 +70,14 @@ public sealed unsafe class TrainedModel : IDisposable
     }
 
     /// <summary>
-    /// The class with the largest output for each row of <paramref name="inputs"/> (rows, features); the lowest wins ties. A
-    /// single output tells class 1, above 0, from class 0.
+    /// The class with the largest output for each row of <paramref name="inputs"/> (rows, features), or for each position of
+    /// each row where the output is [time, classes]; the lowest wins ties. A single output tells class 1, above 0, from class 0.
     /// </summary>
     /// <exception cref="ArgumentException">The inputs are no whole number of rows.</exception>
     public int[] Classify(ReadOnlySpan<float> inputs)
     {
         float[] outputs = Predict(inputs);
-        int classes = Size(OutputShape);
+        int classes = OutputShape[^1];
         var result = new int[outputs.Length / classes];
         for (int row = 0; row < result.Length; row++)
         {

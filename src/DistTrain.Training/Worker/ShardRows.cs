@@ -59,8 +59,12 @@ internal sealed class ShardRows
         }
 
         if (group.Count > 0) groups.Add(new ShardRows(tree, [.. group], batchSize, halves));
+        if (groups.Count > 1) groups.ForEach(g => g.IsWhole = false);
         return groups;
     }
+
+    /// <summary>Whether these are all rows that the worker computes of a step.</summary>
+    public bool IsWhole { get; private set; } = true;
 
     public IReadOnlyList<int> Shards { get; }
 

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
@@ -23,6 +24,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
 
     /// <summary>The most bytes of a step's values and gradients; null for any.</summary>
     public long? Memory { get; init; }
+
+    /// <summary>What training images go through each time they are used.</summary>
+    public ImmutableArray<AugmentSpec> Augment { get; init; } = [];
 
     /// <summary>The most rows at once, but whole shards; null for as many as a worker has to compute.</summary>
     public int? MicroSize { get; init; }
@@ -53,9 +57,13 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
 /// </summary>
 internal sealed unsafe class TrainingLoop : IDisposable
 {
+    // Values of a mini-batch from which on gathering ahead is worth waking another thread; augmenting always is.
+    private const long WorthPrefetching = 1 << 16;
+
     private readonly WorkerSetup _setup;
     private readonly ShardTree _tree;
-    private readonly Sampler _sampler;
+    private readonly BatchSource _source;
+    private readonly Prefetch? _prefetch;
     private readonly KernelPool _pool;
     private readonly long[] _examples;
     private readonly ModelRun _run;
@@ -63,7 +71,8 @@ internal sealed unsafe class TrainingLoop : IDisposable
     public TrainingLoop(WorkerSetup setup, ShardTree tree)
     {
         (_setup, _tree) = (setup, tree);
-        _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
+        _source = new BatchSource(setup, tree);
+        if (!setup.Augment.IsDefaultOrEmpty || (long)_source.MaxRows * setup.Train.FeatureCount >= WorthPrefetching) _prefetch = new Prefetch(new BatchSource(setup, tree), setup.Train);
         _pool = setup.Threads > 1 ? new KernelPool(setup.Threads, setup.Cores) : KernelPool.Single;
         _examples = new long[setup.MostRows];
         _run = new ModelRun(setup.Model, setup.MostRows, _pool, setup.Shards, setup.Memory);
@@ -73,7 +82,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     public int MaxRows => _run.MaxRows;
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
-    public int BatchSize(long step) => _sampler.At(step).Size;
+    public int BatchSize(long step) => _source.BatchSize(step);
 
     /// <summary>One step for the shards of <paramref name="rows"/>, into the buffers of <paramref name="round"/>.</summary>
     public void Step(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets)
@@ -111,6 +120,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
 
     public void Dispose()
     {
+        _prefetch?.Dispose();
         _run.Dispose();
         if (_setup.Threads > 1) _pool.Dispose();
     }
@@ -124,14 +134,8 @@ internal sealed unsafe class TrainingLoop : IDisposable
 
     private void Gather(long step, ShardRows rows)
     {
-        MiniBatch batch = _sampler.At(step);
-        for (int leaf = 0; leaf < rows.Shards.Count; leaf++)
-        {
-            (long start, _) = ShardSlice.Of(batch.Size, _tree.Shards, rows.Shards[leaf]);
-            int first = rows.Plan.LeafRows[leaf];
-            _sampler.Fill(batch, (int)start, _examples.AsSpan(first, rows.Plan.LeafRows[leaf + 1] - first));
-        }
-
-        _setup.Train.Gather(_examples.AsSpan(0, rows.Rows), _run.Input, _run.Labels, _run.Targets);
+        if (_prefetch?.TryTake(step, rows, _run.Input, _run.Labels, _run.Targets) != true) _source.Gather(step, rows, _run.Input, _run.Labels, _run.Targets);
+        // These rows are of a mini-batch of this size; there is room for one group of rows ahead.
+        if (rows.IsWhole && _source.BatchSize(step + 1) == _source.BatchSize(step)) _prefetch?.Begin(step + 1, rows);
     }
 }

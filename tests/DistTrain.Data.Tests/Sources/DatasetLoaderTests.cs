@@ -9,8 +9,8 @@ public class DatasetLoaderTests
     {
         var e = Assert.Throws<DistTrainException>(() => DatasetLoader.Load(new DataSource { Name = "fashon-mnist" }, 1));
         Assert.Equal(ExitCode.BadUsage, e.ExitCode);
-        Assert.Equal("data.name is 'fashon-mnist'; did you mean 'fashion-mnist'? there are: digits, mnist, fashion-mnist, idx, csv", e.Message);
-        Assert.Equal(["digits", "mnist", "fashion-mnist", "idx", "csv"], DatasetLoader.Names);
+        Assert.Equal("data.name is 'fashon-mnist'; did you mean 'fashion-mnist'? there are: digits, mnist, fashion-mnist, idx, cifar-10, cifar-100, images, numpy, csv, text, tagged", e.Message);
+        Assert.Equal(["digits", "mnist", "fashion-mnist", "idx", "cifar-10", "cifar-100", "images", "numpy", "csv", "text", "tagged"], DatasetLoader.Names);
     }
 
     [Fact]

@@ -98,7 +98,7 @@ public class JobReaderTests
     [InlineData("data: digits\nmodel: []", "job.yaml:2: model: expected a list of layers from the input to the output, got an empty list")]
     [InlineData("data: digits\nmodel:\n  - flatten\n  - dence: 10", "job.yaml:4: model[1]: unknown layer 'dence'; did you mean 'dense'?")]
     [InlineData("data: digit\nmodel: [dense: 10]", "job.yaml:1: data: unknown data source 'digit'; did you mean 'digits'?")]
-    [InlineData("data: { name: digits, augment: [] }\nmodel: [dense: 10]", "job.yaml:1: unknown key 'data.augment'; allowed: name, path, test_path, labels_path, header, label, targets, ignore, delimiter, classes, standardize, scale, test_fraction")]
+    [InlineData("data: { name: digits, balance: [] }\nmodel: [dense: 10]", "job.yaml:1: unknown key 'data.balance'; allowed: name, path, test_path, labels_path, header, label, targets, ignore, delimiter, classes, standardize, scale, test_fraction, context, stride, vocabulary, length, min_count, prefix, suffix, augment")]
     [InlineData("", "job.yaml:1: the key 'data' is missing; expected the examples, such as { name: digits } or { path: my.csv, label: species }")]
     [InlineData("just words", "job.yaml:1: expected a job: lines of 'key: value'")]
     [InlineData("- a\n- b", "job.yaml:1: expected a job: lines of 'key: value'")]

@@ -86,6 +86,18 @@ public class JobTests
             Standardize = true,
             Scale = 0.1,
             TestFraction = 1.0 / 7,
+            Context = 7,
+            Stride = 3,
+            Vocabulary = "characters",
+            Length = 9,
+            MinCount = 3,
+            Prefix = 2,
+            Suffix = 1,
+            Augment =
+            [
+                new FlipAugment(1.0 / 3), new CropAugment(4), new ShiftAugment(1.5), new RotateAugment(10), new ScaleAugment(0.9, 1.1),
+                new BrightnessAugment(0.1), new NoiseAugment(0.05), new CutoutAugment(8),
+            ],
         },
     });
 
@@ -94,6 +106,7 @@ public class JobTests
     [InlineData("data.label=other")]
     [InlineData("data.standardize=true")]
     [InlineData("data.test_fraction=0.5")]
+    [InlineData("data.augment=[flip]")]
     [InlineData("model.0.dense=65")]
     [InlineData("model.1=tanh")]
     [InlineData("loss=squared_error")]
@@ -162,7 +175,8 @@ public class JobTests
         Assert.Equal(job.Hash, back.Hash);
         Assert.Equal((job.Model, job.Loss, job.Optimizer, job.Schedule), (back.Model, back.Loss, back.Optimizer, back.Schedule));
         Assert.Equal((job.Batch, job.Training, job.Cluster, job.Checkpoint), (back.Batch, back.Training, back.Cluster, back.Checkpoint));
-        Assert.Equal(job.Data with { Targets = [], Ignore = [] }, back.Data with { Targets = [], Ignore = [] });
+        Assert.Equal(job.Data with { Targets = [], Ignore = [], Augment = [] }, back.Data with { Targets = [], Ignore = [], Augment = [] });
+        Assert.Equal(job.Data.Augment, back.Data.Augment);
         Assert.Equal(job.Data.Targets, back.Data.Targets);
         Assert.Equal(job.Data.Ignore, back.Data.Ignore);
     }

@@ -1,0 +1,47 @@
+using DistTrain.Core.Sharding;
+using DistTrain.Data;
+
+namespace DistTrain.Training.Worker;
+
+/// <summary>
+/// The rows of a worker's shards of a step: found out from the step's number, gathered and augmented. One thread at a
+/// time; allocates nothing once made.
+/// </summary>
+internal sealed unsafe class BatchSource
+{
+    private readonly WorkerSetup _setup;
+    private readonly ShardTree _tree;
+    private readonly Sampler _sampler;
+    private readonly Augmenter? _augmenter;
+    private readonly long[] _examples;
+
+    public BatchSource(WorkerSetup setup, ShardTree tree)
+    {
+        (_setup, _tree) = (setup, tree);
+        _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
+        _augmenter = setup.Augment.IsDefaultOrEmpty ? null : new Augmenter(setup.Augment, setup.Train.InputShape, setup.Seed);
+        _examples = new long[MaxRows];
+    }
+
+    /// <summary>The most rows of a step.</summary>
+    public int MaxRows => (int)Math.Min(_setup.BatchSize, _setup.Train.Count);
+
+    /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
+    public int BatchSize(long step) => _sampler.At(step).Size;
+
+    /// <summary>Fills features, and labels or targets, each (rows.Rows, …).</summary>
+    public void Gather(long step, ShardRows rows, float* inputs, int* labels, float* targets)
+    {
+        MiniBatch batch = _sampler.At(step);
+        for (int leaf = 0; leaf < rows.Shards.Count; leaf++)
+        {
+            (long start, _) = ShardSlice.Of(batch.Size, _tree.Shards, rows.Shards[leaf]);
+            int first = rows.Plan.LeafRows[leaf];
+            _sampler.Fill(batch, (int)start, _examples.AsSpan(first, rows.Plan.LeafRows[leaf + 1] - first));
+        }
+
+        ReadOnlySpan<long> examples = _examples.AsSpan(0, rows.Rows);
+        _setup.Train.Gather(examples, inputs, labels, targets);
+        _augmenter?.Apply(batch.Epoch, examples, new Span<float>(inputs, rows.Rows * _setup.Train.FeatureCount));
+    }
+}

@@ -1,0 +1,93 @@
+using System.Buffers.Binary;
+using System.IO.Compression;
+using DistTrain.Core;
+
+namespace DistTrain.Data.Tests.Sources;
+
+public sealed class ImageFolderSourceTests : IDisposable
+{
+    private readonly TestFiles _files = new();
+
+    public void Dispose() => _files.Dispose();
+
+    /// <summary>A PNG of 8 bits, grey or in colour; the pixels are (height, width, channels).</summary>
+    private static byte[] Png(int channels, int height, int width, byte[] pixels)
+    {
+        var header = new byte[13];
+        BinaryPrimitives.WriteInt32BigEndian(header, width);
+        BinaryPrimitives.WriteInt32BigEndian(header.AsSpan(4), height);
+        (header[8], header[9]) = (8, (byte)(channels == 3 ? 2 : 0));
+        using var data = new MemoryStream();
+        using (var zlib = new ZLibStream(data, CompressionLevel.Optimal, leaveOpen: true))
+        {
+            for (int y = 0; y < height; y++)
+            {
+                zlib.WriteByte(0);
+                zlib.Write(pixels, y * width * channels, width * channels);
+            }
+        }
+
+        return [0x89, .. "PNG\r\n"u8, 0x1A, 0x0A, .. Chunk("IHDR"u8, header), .. Chunk("IDAT"u8, data.ToArray()), .. Chunk("IEND"u8, [])];
+    }
+
+    private static byte[] Chunk(ReadOnlySpan<byte> type, byte[] content)
+    {
+        byte[] body = [.. type, .. content];
+        var chunk = new byte[body.Length + 8];
+        BinaryPrimitives.WriteInt32BigEndian(chunk, content.Length);
+        body.CopyTo(chunk, 4);
+        BinaryPrimitives.WriteUInt32BigEndian(chunk.AsSpan(body.Length + 4), Crc32.Append(0, body));
+        return chunk;
+    }
+
+    private void Write(string path, byte[] image)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(_files.Path(path))!);
+        _files.Write(path, image);
+    }
+
+    private LoadedData Load(DataSource? source = null) => DatasetLoader.Load((source ?? new()) with { Name = "images", Path = _files.Directory }, 1);
+
+    [Fact]
+    public void Load_TrainAndTest_AreChannelsFirst()
+    {
+        byte[] pixels = [.. Enumerable.Range(0, 2 * 3 * 3).Select(i => (byte)(10 * i))];
+        Write("train/dog/1.png", Png(3, 2, 3, pixels));
+        Write("train/cat/x.PNG", Png(3, 2, 3, [.. pixels.Select(p => (byte)(p + 1))]));
+        Write("train/cat/notes.txt", [1]);
+        Write("test/dog/2.png", Png(3, 2, 3, pixels));
+        LoadedData data = Load(new() { Scale = 1 });
+        Assert.Equal(["cat", "dog"], data.ClassNames);
+        Assert.Equal([3, 2, 3], data.Train.InputShape.ToArray());
+        Assert.Equal([0, 1], TestFiles.Labels(data.Train));
+        Assert.Equal([1], TestFiles.Labels(data.Test!));
+        float[] expected = [.. Enumerable.Range(0, 3).SelectMany(c => Enumerable.Range(0, 6).Select(p => (float)pixels[(3 * p) + c]))];
+        Assert.Equal(expected, TestFiles.Inputs(data.Test!));
+        Assert.Equal([.. expected.Select(v => v + 1), .. expected], TestFiles.Inputs(data.Train));
+    }
+
+    [Fact]
+    public void Load_Grey_IsSplitByChance()
+    {
+        for (int i = 0; i < 10; i++) Write($"{(i < 5 ? "a" : "b")}/{i}.png", Png(1, 1, 2, [(byte)i, 255]));
+        LoadedData data = Load();
+        Assert.Equal([1, 1, 2], data.Train.InputShape.ToArray());
+        Assert.Equal((8, 2), (data.Train.Count, data.Test!.Count));
+        var seen = TestFiles.Inputs(data.Train).Concat(TestFiles.Inputs(data.Test)).Chunk(2).Select(p => (int)MathF.Round(p[0] * 255)).ToList();
+        Assert.Equal(Enumerable.Range(0, 10), seen.Order());
+        Assert.Equal(seen.Take(8).Select(i => i < 5 ? 0 : 1), TestFiles.Labels(data.Train));
+    }
+
+    [Fact]
+    public void Load_WhatIsWrong_IsNamed()
+    {
+        Write("a/1.png", Png(1, 2, 2, new byte[4]));
+        Write("a/2.png", Png(1, 2, 3, new byte[6]));
+        var e = Assert.Throws<DistTrainException>(() => Load());
+        Assert.Contains("2.png: 3 x 2 pixels; the others have 2 x 2", e.Message, StringComparison.Ordinal);
+        _files.Write("a/2.png", Png(1, 2, 2, new byte[4])[..50]);
+        e = Assert.Throws<DistTrainException>(() => Load());
+        Assert.Equal(ExitCode.BadData, e.ExitCode);
+        Assert.Contains("2.png: can't be decoded", e.Message, StringComparison.Ordinal);
+    }
+}
