@@ -20,7 +20,7 @@ public sealed class CommandLineTests : IDisposable
     [Theory]
     [InlineData("trian", "unknown command 'trian'; did you mean 'train'?")]
     [InlineData("--verbos", "unknown option '--verbos'; allowed: --help, --version")]
-    [InlineData("", "a command is missing; there are: train, coordinator, server, worker, eval, inspect, bench (disttrain --help)")]
+    [InlineData("", "a command is missing; there are: train, coordinator, server, worker, eval, inspect, bench, data (disttrain --help)")]
     [InlineData("train --worker 3", "train: unknown option '--worker'; did you mean '--workers'?")]
     [InlineData("train --workerss=3", "train: unknown option '--workerss'; did you mean '--workers'?")]
     [InlineData("train a.yaml b.yaml", "train: 'b.yaml' is one argument too many")]
