@@ -66,6 +66,12 @@ public interface ITrainingObserver
     /// <summary>A member joined or left, in words; <paramref name="trouble"/> when it was lost.</summary>
     void Membership(string message, bool trouble);
 
+    /// <summary>A decision that the user may like to hear of, such as an early end.</summary>
+    void Note(string message)
+    {
+        // The result says the same in figures.
+    }
+
     /// <summary>Something the user should know.</summary>
     void Warn(string message);
 }

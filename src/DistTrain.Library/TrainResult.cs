@@ -38,6 +38,12 @@ public sealed record TrainResult
     /// <summary>Mean training loss over the last epoch or what was run of it.</summary>
     [JsonPropertyName("train_loss")] public double? TrainLoss { get; init; }
 
+    /// <summary>
+    /// With early stopping, the best evaluated version: the weights, the checkpoint and the figures on the test set are its. Null
+    /// where they are the last version's.
+    /// </summary>
+    [JsonPropertyName("best_step")] public long? BestStep { get; init; }
+
     /// <summary>Mean loss on the test set at the end; null when the run ended before it was measured.</summary>
     [JsonPropertyName("test_loss")] public double? TestLoss { get; init; }
 

@@ -6,7 +6,8 @@ using DistTrain.Kernels;
 namespace DistTrain.Optim;
 
 /// <summary>
-/// How the learning rate changes: a function of the step alone, so that every server, and a resumed run, has the same.
+/// How the learning rate changes: a function of the step alone, so that every server, and a resumed run, has the same. What
+/// listens to evaluations beside it (<see cref="PlateauSchedule"/>) reaches servers through the coordinator.
 /// </summary>
 /// <param name="WarmupSteps">The first steps, over which the rate rises in a line to what the schedule says.</param>
 public abstract record ScheduleSpec(long WarmupSteps)
@@ -22,6 +23,7 @@ public abstract record ScheduleSpec(long WarmupSteps)
         [PolynomialSchedule.Kind] = choice => new PolynomialSchedule(
             choice.Options.Number("power", 1, 0), choice.Options.Number("final_factor", 0, 0, 1), Warmup(choice.Options)),
         [OneCycleSchedule.Kind] = OneCycleSchedule.Read,
+        [PlateauSchedule.Kind] = PlateauSchedule.Read,
     };
 
     /// <summary>The schedule's name in a job.</summary>

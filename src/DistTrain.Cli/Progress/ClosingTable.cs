@@ -12,6 +12,7 @@ internal static class ClosingTable
         if (result.TestLoss is { } test) rows.Add(("test loss", Figures.Loss(test)));
         if (result.TrainLoss is { } train) rows.Add(("train loss", Figures.Loss(train)));
         rows.Add(("steps", $"{Figures.Count(result.Steps)} ({result.Epochs.ToString("0.##", CultureInfo.InvariantCulture)} epochs)"));
+        if (result.BestStep is { } best) rows.Add(("best step", $"{Figures.Count(best)}, whose weights are the result"));
         if (result.SamplesPerSecond is { } rate) rows.Add(("speed", Figures.Rate(rate) + (result.StepMsMedian is { } step ? string.Create(CultureInfo.InvariantCulture, $", {step:0.00} ms a step") : "")));
         rows.Add(("time", Figures.Time(TimeSpan.FromSeconds(result.WallSeconds))));
         rows.Add(("cluster", $"{Figures.Plural(result.Workers, "worker")}, {Figures.Plural(result.Servers, "parameter server")}, {result.Channel}"));

@@ -69,7 +69,14 @@ public sealed record Assignment(long Term, ImmutableArray<int> Shards) : Coordin
 /// <param name="GrantedUntil">The first step that is not granted yet.</param>
 /// <param name="Checkpoints">Versions at or above the committed one to be saved, ascending.</param>
 /// <param name="Record">The coordinator's own state, stored by servers with the commit.</param>
-public sealed record Clock(long Term, long CommittedVersion, long GrantedUntil, ImmutableArray<long> Checkpoints, ReadOnlyMemory<byte> Record) : CoordinatorMessage;
+public sealed record Clock(long Term, long CommittedVersion, long GrantedUntil, ImmutableArray<long> Checkpoints, ReadOnlyMemory<byte> Record) : CoordinatorMessage
+{
+    /// <summary>
+    /// What the rates of the steps that are not applied yet are multiplied by. It changes only where every partition stands at
+    /// the committed version and nothing beyond is granted, so all apply a step with the same.
+    /// </summary>
+    public double RateFactor { get; init; } = 1;
+}
 
 /// <summary>A worker shall evaluate these shards of the test set at this version, which is committed.</summary>
 public sealed record Evaluate(long Term, long Version, ImmutableArray<int> Shards) : CoordinatorMessage;

@@ -20,14 +20,15 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private readonly ITimer _ticks;
     private readonly Task _views;
 
-    public CoordinatorHost(JobContext context, TrainingPlan plan, ModelSnapshot? resume, Func<ModelSnapshot, string?> save, RunMetrics metrics, ITrainingObserver observer, TimeProvider time)
+    public CoordinatorHost(JobContext context, TrainingPlan plan, RunFiles files, RunMetrics metrics, ITrainingObserver observer, TimeProvider time)
     {
         _metrics = metrics;
         _engine = new BuiltInEngine(time, plan.FailureTimeout, observer.Warn);
         Keeper = new CheckpointKeeper(
-            context.Model.Layout, context.Job.Optimizer.StateVectors, resume, save,
+            context.Model.Layout, context.Job.Optimizer.StateVectors, files.Resume, files.Save,
             (version, path) => Post(new CheckpointWritten(version, path)),
-            (version, error) => Post(new CheckpointFailed(version, error.Message, error is DistTrainException e ? e.ExitCode : ExitCode.Internal)));
+            (version, error) => Post(new CheckpointFailed(version, error.Message, error is DistTrainException e ? e.ExitCode : ExitCode.Internal)),
+            files.Best);
         _coordinator = _engine.Actors.Spawn("coordinator", () => new Coordinator(plan, _engine.Membership, metrics, Keeper.Expect, time));
         Port = new CoordinatorMailbox(_coordinator, _engine.Membership);
         _ticks = time.CreateTimer(_ => _coordinator.Tell(new Tick()), null, TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(250));
@@ -37,6 +38,9 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     public ICoordinatorPort Port { get; }
 
     public CheckpointKeeper Keeper { get; }
+
+    /// <summary>The weights that the job came to; null before its end, and when it ended before there were any.</summary>
+    public ModelSnapshot? Final { get; private set; }
 
     /// <summary>Waits for the job's end. <paramref name="stop"/> ends it early, as Ctrl-C does.</summary>
     public async Task<TrainResult> RunAsync(CancellationToken stop)
@@ -52,7 +56,10 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         Outcome outcome = await _metrics.Completion;
         await Keeper.FlushAsync();
         // A checkpoint may be complete that the coordinator, in its haste to end, no longer heard of.
-        return _metrics.Result(outcome, Keeper.Last?.Version == outcome.Version ? Keeper.Last.WeightsSha256() : null, Keeper.LastPath);
+        bool ended = outcome.Exit is ExitCode.Done or ExitCode.Interrupted;
+        bool best = ended && outcome.Best is { } model && Keeper.Best?.Version == model.Version;
+        Final = best ? Keeper.Best : Keeper.Last?.Version == outcome.Version ? Keeper.Last : null;
+        return _metrics.Result(best ? outcome : outcome with { Best = null }, Final?.WeightsSha256(), best ? Keeper.BestPath : Keeper.LastPath);
     }
 
     public async ValueTask DisposeAsync()

@@ -21,16 +21,16 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
     public JobContext Context { get; } = JobContext.Load(job);
 
     /// <summary>The weights at the end; null when the job ended before there were any.</summary>
-    public ModelSnapshot? Model => _coordinator?.Keeper.Last;
+    public ModelSnapshot? Model => _coordinator?.Final;
 
     public async Task<TrainResult> RunAsync(CancellationToken stop)
     {
         Context.RequireMemory();
         IReadOnlyList<CoreSet>? cores = WorkerCores.Share(job.Cluster);
         RunFiles files = RunFiles.Open(Context, resume, save, observer);
-        var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1));
+        var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1)) with { Evaluations = files.Evaluations };
         var metrics = new RunMetrics(Context, files.FirstVersion, files.ResumedFrom, "in-process", observer, TimeProvider.System);
-        _coordinator = new CoordinatorHost(Context, plan, files.Resume, files.Save, metrics, observer, TimeProvider.System);
+        _coordinator = new CoordinatorHost(Context, plan, files, metrics, observer, TimeProvider.System);
         var channel = new InProcessChannel(address => _servers[address.Endpoint]);
         for (int i = 0; i < job.Cluster.Servers; i++) AddServer($"in-process:{i}");
         for (int i = 0; i < job.Cluster.Workers; i++) AddWorker(channel, cores?[i]);

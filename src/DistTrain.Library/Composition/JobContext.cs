@@ -21,6 +21,7 @@ internal sealed class JobContext
         (Job, Facts, DataHash, DataSummary, Train, Test) = (job, facts, dataHash, dataSummary, train, test);
         Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth, facts.Classes > 0 ? facts.TargetWidth : null);
         _groups = Groups();
+        RequireMonitored();
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
         TotalSteps = job.Training.TotalSteps(StepsPerEpoch);
     }
@@ -70,7 +71,7 @@ internal sealed class JobContext
     public void RequireMemory()
     {
         if (Job.Training.Memory is not null) Memory();
-        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.Optimizer.StateVectors.Length + (4L * Job.Cluster.Workers) + (3 * (1 + Job.Optimizer.StateVectors.Length));
+        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.Optimizer.StateVectors.Length + (4L * Job.Cluster.Workers) + ((Job.Training.EarlyStopping is null ? 3 : 4) * (1 + Job.Optimizer.StateVectors.Length));
         double wanted = (double)vectors * Model.Layout.Length * sizeof(float), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (wanted > available)
         {
@@ -109,6 +110,7 @@ internal sealed class JobContext
         StepsPerEpoch = StepsPerEpoch,
         TotalSteps = TotalSteps,
         Evaluates = Facts.TestExamples > 0,
+        Monitoring = Job.Training.EarlyStopping is null && Job.Schedule is not PlateauSchedule ? null : new(Job.Training.EarlyStopping, Job.Schedule as PlateauSchedule, StepsPerEpoch),
         CheckpointEvery = Job.Checkpoint.Every.ToSteps(StepsPerEpoch),
         Workers = Job.Cluster.Workers,
         Servers = Job.Cluster.Servers,
@@ -145,6 +147,17 @@ internal sealed class JobContext
         }
 
         return Job.Optimizer.Groups.List.IsEmpty ? [] : Job.Optimizer.Groups.Of([.. Model.Layout.Tensors.Select(t => t.Name)]);
+    }
+
+    private void RequireMonitored()
+    {
+        string? listener = Job.Training.EarlyStopping is not null ? "training: 'early_stopping'" : Job.Schedule is PlateauSchedule ? "schedule: 'plateau'" : null;
+        if (listener is null) return;
+        if (Facts.TestExamples == 0) throw new DistTrainException(ExitCode.BadUsage, $"{listener} listens to evaluations, and there are no test examples; give 'data.test_fraction' or 'data.test_path'");
+        if (Job.Training.EarlyStopping is { Monitor: MonitoredFigure.Accuracy } && !Model.HasAccuracy)
+        {
+            throw new DistTrainException(ExitCode.BadUsage, $"training: 'early_stopping.monitor' is accuracy, which has no meaning without class labels; monitor the loss");
+        }
     }
 
     private static string HashOf(IDataset train, IDataset? test) => test is null ? train.ContentHash : $"{train.ContentHash}{test.ContentHash}";

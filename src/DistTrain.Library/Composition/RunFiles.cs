@@ -1,6 +1,7 @@
 using DistTrain.Core;
 using DistTrain.Kernels;
 using DistTrain.Training.Checkpoints;
+using DistTrain.Training.Coordinator;
 
 namespace DistTrain.Composition;
 
@@ -20,6 +21,12 @@ internal sealed class RunFiles
     /// <summary>Its directory.</summary>
     public string? ResumedFrom { get; private init; }
 
+    /// <summary>The best evaluated version of the run that is resumed, and its directory; null for none.</summary>
+    public (ModelSnapshot Model, string Path)? Best { get; private init; }
+
+    /// <summary>What followed from the evaluations of the run that is resumed.</summary>
+    public EvaluationRecord Evaluations { get; private init; } = EvaluationRecord.Empty;
+
     /// <summary>The version to begin with.</summary>
     public long FirstVersion => Resume?.Version ?? 0;
 
@@ -33,9 +40,26 @@ internal sealed class RunFiles
         using LoadedCheckpoint checkpoint = store?.Latest()
             ?? throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint to resume from in {context.Job.RunDirectory}");
         Check(context, checkpoint, observer);
+        EvaluationRecord record = EvaluationRecord.Parse(checkpoint.Manifest.CoordinatorRecord);
+        (ModelSnapshot, string)? best = context.Job.Training.EarlyStopping is null ? null : ReadBest(context, store, checkpoint, record);
+        if (best is null) record = record with { Best = null, Since = 0 };
+        return new RunFiles(context, store, observer) { Resume = Read(context, checkpoint), ResumedFrom = checkpoint.Path, Best = best, Evaluations = record };
+    }
+
+    // Without the best version's weights another one must become the best.
+    private static (ModelSnapshot Model, string Path)? ReadBest(JobContext context, CheckpointStore store, LoadedCheckpoint latest, EvaluationRecord record)
+    {
+        if (record.Best is null) return null;
+        if (record.Best.Version == latest.Manifest.Version) return (Read(context, latest), latest.Path);
+        using LoadedCheckpoint? best = store.BestOf(latest);
+        return best is null ? null : (Read(context, best), best.Path);
+    }
+
+    private static ModelSnapshot Read(JobContext context, LoadedCheckpoint checkpoint)
+    {
         var snapshot = new ModelSnapshot(context.Model.Layout, context.Job.Optimizer.StateVectors, checkpoint.Manifest.Version);
         foreach (string vector in snapshot.VectorNames) checkpoint.Read(vector, 0, snapshot.Find(vector)!.Span);
-        return new RunFiles(context, store, observer) { Resume = snapshot, ResumedFrom = checkpoint.Path };
+        return snapshot;
     }
 
     /// <summary>Writes a checkpoint and returns its directory; null when the run keeps its weights in memory only.</summary>
@@ -48,7 +72,7 @@ internal sealed class RunFiles
         _saved = true;
         using CheckpointDraft draft = _store.Begin(snapshot.Version, snapshot.Layout, _context.Job.Optimizer.StateVectors);
         foreach (string vector in snapshot.VectorNames) draft.Write(vector, 0, snapshot.Find(vector)!.Span);
-        return draft.Complete(Manifest(snapshot));
+        return draft.Complete(Manifest(snapshot), pinned: EvaluationRecord.Parse(snapshot.Record).Best?.Version);
     }
 
     // Better before the first step than after the last.
@@ -124,6 +148,7 @@ internal sealed class RunFiles
         Epoch = snapshot.Version / _context.StepsPerEpoch,
         EpochPosition = snapshot.Version % _context.StepsPerEpoch * _context.Job.Batch.Size,
         Optimizer = _context.Job.Optimizer.Name,
+        CoordinatorRecord = snapshot.Record.ToArray(),
         Job = _context.Job.Arrays is null ? _context.Job.ToYaml() : "",
     };
 }

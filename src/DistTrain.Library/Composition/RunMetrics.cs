@@ -92,6 +92,8 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         observer.Membership($"{member} was lost at step {version}: {cause}", trouble: true);
     }
 
+    public void Noted(string message) => observer.Note(message);
+
     public void Warn(string message) => observer.Warn(message);
 
     public void Finished(Outcome outcome) => _finished.TrySetResult(outcome);
@@ -104,8 +106,9 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         TrainExamples = context.Facts.TrainExamples,
         Examples = _examples,
         TrainLoss = Number(_lastEpoch.MeanLoss),
-        TestLoss = _testVersion == outcome.Version && _test is { } test ? Number(test.MeanLoss) : null,
-        TestAccuracy = _testVersion == outcome.Version && _test is { } labelled && context.Model.HasAccuracy ? Number(labelled.Accuracy) : null,
+        BestStep = outcome.Best?.Version,
+        TestLoss = outcome.Best is { } best ? Number(best.Loss) : _testVersion == outcome.Version && _test is { } test ? Number(test.MeanLoss) : null,
+        TestAccuracy = Accuracy(outcome),
         WeightsSha256 = weightsSha256,
         GradientNorm = _watched is null ? null : Number(_watched.Norm),
         GradientNorms = _watched?.Tensors.ToDictionary(t => t.Name, t => Number(t.Norm)),
@@ -131,6 +134,12 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         if (_examples / Math.Max(1, context.Job.Batch.Size) < WarmUpSteps) return;
         _stepSeconds.Add(seconds);
         _steadyExamples += examples;
+    }
+
+    private double? Accuracy(Outcome outcome)
+    {
+        if (!context.Model.HasAccuracy) return null;
+        return outcome.Best is { } best ? Number(best.Accuracy) : _testVersion == outcome.Version && _test is { } test ? Number(test.Accuracy) : null;
     }
 
     private static double? Number(double value) => double.IsFinite(value) ? value : null;

@@ -134,9 +134,29 @@ internal static class JobSectionReader
             L1 = node.Number("l1", 0, 0),
             WatchEvery = node.Integer("watch_every", new TrainingOptions().WatchEvery, 0),
             Memory = node.Find("memory")?.AsBytes(),
+            EarlyStopping = node.Find("early_stopping") is { } stopping ? ReadEarlyStopping(stopping) : null,
         };
         node.RefuseUnknownKeys();
         return training;
+    }
+
+    private static EarlyStopping ReadEarlyStopping(ConfigNode node)
+    {
+        var fallback = new EarlyStopping();
+        MonitoredFigure monitor = fallback.Monitor;
+        if (node.Find("monitor") is { } figure)
+        {
+            monitor = figure.AsText() switch
+            {
+                "loss" => MonitoredFigure.Loss,
+                "accuracy" => MonitoredFigure.Accuracy,
+                _ => throw figure.Error($"expected loss or accuracy, got {figure.Describe()}"),
+            };
+        }
+
+        var stopping = new EarlyStopping(node.Integer("patience", fallback.Patience, 1), node.Number("minimum_change", fallback.MinimumChange, 0), monitor);
+        node.RefuseUnknownKeys();
+        return stopping;
     }
 
     private static ClusterOptions ReadCluster(ConfigNode node)

@@ -1,3 +1,5 @@
+using DistTrain.Optim;
+
 namespace DistTrain.Jobs;
 
 /// <summary>The <c>batch</c> section: what one optimizer step sees, over the whole cluster.</summary>
@@ -45,6 +47,12 @@ public sealed record TrainingOptions
     /// network are computed twice. Null for any. It never shows in the bits.
     /// </summary>
     public long? Memory { get; init; }
+
+    /// <summary>
+    /// Ends the training when evaluations get no better, with the best version as its result; null for never. It decides how
+    /// long the training is, not the weights after a step.
+    /// </summary>
+    public EarlyStopping? EarlyStopping { get; init; }
 
     /// <summary>The steps of the whole training.</summary>
     /// <param name="stepsPerEpoch">Mini-batches in one pass over the training examples.</param>

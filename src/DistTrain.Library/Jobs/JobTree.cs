@@ -79,8 +79,14 @@ internal static class JobTree
                 ("clip_value", Number(training.ClipValue)),
                 ("l1", training.L1 == 0 ? null : Number(training.L1)),
                 ("watch_every", withLength ? Number(training.WatchEvery) : null),
-                ("memory", withLength && training.Memory is { } bytes ? Text(string.Create(CultureInfo.InvariantCulture, $"{bytes}B")) : null))
+                ("memory", withLength && training.Memory is { } bytes ? Text(string.Create(CultureInfo.InvariantCulture, $"{bytes}B")) : null),
+                ("early_stopping", withLength && training.EarlyStopping is { } stopping ? OfEarlyStopping(stopping) : null))
             : null;
+
+    private static YamlTree OfEarlyStopping(EarlyStopping stopping) => Map(
+        ("patience", Number(stopping.Patience)),
+        ("minimum_change", Number(stopping.MinimumChange)),
+        ("monitor", Text(stopping.Monitor == MonitoredFigure.Loss ? "loss" : "accuracy")));
 
     private static YamlTree OfBatch(BatchOptions batch, int? microSize) =>
         Map(("size", Number(batch.Size)), ("shards", Number(batch.Shards)), ("micro_size", Number(microSize)));

@@ -118,6 +118,9 @@ internal static partial class SpecTree
             ("power", Number(polynomial.Power)), ("final_factor", Number(polynomial.FinalFactor)), ("warmup_steps", Number(polynomial.WarmupSteps))),
         OneCycleSchedule cycle => Map(
             ("rise_share", Number(cycle.RiseShare)), ("start_factor", Number(cycle.StartFactor)), ("final_factor", Number(cycle.FinalFactor))),
+        PlateauSchedule plateau => Map(
+            ("factor", Number(plateau.FallFactor)), ("patience", Number(plateau.Patience)), ("threshold", Number(plateau.Threshold)),
+            ("cooldown", Number(plateau.Cooldown)), ("minimum", Number(plateau.Minimum)), ("warmup_steps", Number(plateau.WarmupSteps))),
         StepSchedule step => Map(("every", Number(step.Every)), ("factor", Number(step.FallFactor)), ("warmup_steps", Number(step.WarmupSteps))),
         _ => throw Unknown(schedule),
     }));

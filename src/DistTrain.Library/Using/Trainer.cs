@@ -38,7 +38,7 @@ public static class Trainer
         TrainResult result = await run.RunAsync(stop);
         var exit = (ExitCode)result.ExitCode;
         if (exit is not (ExitCode.Done or ExitCode.Interrupted)) throw new DistTrainException(exit, result.Error ?? "training failed");
-        if (run.Model is not { } weights || weights.Version != result.Steps) throw new OperationCanceledException(stop);
+        if (run.Model is not { } weights || weights.Version != (result.BestStep ?? result.Steps)) throw new OperationCanceledException(stop);
         return new TrainedModel(run.Context.Model, weights, result);
     }
 

@@ -74,9 +74,11 @@ public sealed class CheckpointDraft : IDisposable
     /// Flushes both files, writes the manifest, gives the checkpoint its name, and then removes those beyond the ones to
     /// be kept. <paramref name="manifest"/> says what it is of; tensors, files and time are filled in here.
     /// </summary>
+    /// <param name="manifest">What it is of.</param>
+    /// <param name="pinned">A version whose checkpoint stays beyond the ones to be kept; null for none.</param>
     /// <returns>The checkpoint's directory.</returns>
     /// <exception cref="DistTrainException">Internal: pieces are missing. BadData: the disk is full, or doesn't take it.</exception>
-    public string Complete(CheckpointManifest manifest)
+    public string Complete(CheckpointManifest manifest, long? pinned = null)
     {
         if (manifest.Version != _version) throw new ArgumentException($"a manifest of version {manifest.Version} for the checkpoint of version {_version}", nameof(manifest));
         try
@@ -102,7 +104,7 @@ public sealed class CheckpointDraft : IDisposable
             }
 
             _files.SyncDirectory(_temporary);
-            string path = _store.Publish(_temporary, complete);
+            string path = _store.Publish(_temporary, complete, pinned);
             _ended = true;
             return path;
         }

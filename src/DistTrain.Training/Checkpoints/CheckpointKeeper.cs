@@ -2,6 +2,7 @@ using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Kernels;
+using DistTrain.Training.Coordinator;
 
 namespace DistTrain.Training.Checkpoints;
 
@@ -18,7 +19,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     private readonly Action<long, Exception> _failed;
     private readonly ModelSnapshot? _source;
     private readonly Lock _lock = new();
-    private readonly Dictionary<long, long> _expected = [];
+    private readonly Dictionary<long, (long Term, byte[] Record)> _expected = [];
     private readonly Dictionary<long, Collected> _open = [];
     private Task _writing = Task.CompletedTask;
 
@@ -29,10 +30,13 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     /// <param name="write">Writes a snapshot and returns its path, or null when it is only kept in memory. Called one at a time.</param>
     /// <param name="written">Told when a version is complete.</param>
     /// <param name="failed">Told when a version could not be written.</param>
+    /// <param name="best">The best evaluated version of the run that the job resumes. Disposed with the keeper.</param>
     public CheckpointKeeper(
         ParameterLayout layout, IReadOnlyList<string> stateVectors, ModelSnapshot? source,
-        Func<ModelSnapshot, string?> write, Action<long, string?> written, Action<long, Exception> failed)
+        Func<ModelSnapshot, string?> write, Action<long, string?> written, Action<long, Exception> failed,
+        (ModelSnapshot Model, string Path)? best = null)
     {
+        (Best, BestPath) = (best?.Model, best?.Path);
         (_layout, _stateVectors, _source, _write, _written, _failed) = (layout, stateVectors, source, write, written, failed);
     }
 
@@ -41,6 +45,12 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
 
     /// <summary>Where the newest version was written; null for nowhere.</summary>
     public string? LastPath { get; private set; }
+
+    /// <summary>The best evaluated version, where training looks for one. Disposed with the keeper.</summary>
+    public ModelSnapshot? Best { get; private set; }
+
+    /// <summary>Where it was written; null for nowhere.</summary>
+    public string? BestPath { get; private set; }
 
     /// <inheritdoc/>
     public async Task SaveAsync(IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
@@ -53,9 +63,12 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     }
 
     /// <summary>Pieces of this version are welcome from now on, until it is complete. Nothing else is taken.</summary>
-    public void Expect(long term, long version)
+    /// <param name="term">The coordinator's term.</param>
+    /// <param name="version">The version.</param>
+    /// <param name="record">The coordinator's own state as of that version.</param>
+    public void Expect(long term, long version, byte[] record)
     {
-        lock (_lock) _expected[version] = term;
+        lock (_lock) _expected[version] = (term, record);
     }
 
     /// <inheritdoc/>
@@ -63,12 +76,12 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     {
         lock (_lock)
         {
-            if (!_expected.TryGetValue(header.Version, out long term) || header.Term != term) throw Misplaced(header, length, "no such checkpoint was asked for");
+            if (!_expected.TryGetValue(header.Version, out (long Term, byte[] Record) expected) || header.Term != expected.Term) throw Misplaced(header, length, "no such checkpoint was asked for");
             if (header.Offset < 0 || length < 0 || header.Offset > _layout.Length - length) throw Misplaced(header, length, $"the model has {_layout.Length} elements");
             if (header.Vector != ModelSnapshot.Weights && !_stateVectors.Contains(header.Vector)) throw Misplaced(header, length, "no such vector");
             if (!_open.TryGetValue(header.Version, out Collected? collected))
             {
-                _open[header.Version] = collected = new Collected(new ModelSnapshot(_layout, _stateVectors, header.Version));
+                _open[header.Version] = collected = new Collected(new ModelSnapshot(_layout, _stateVectors, header.Version) { Record = expected.Record });
             }
 
             collected.InFlight++;
@@ -123,6 +136,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
             foreach (Collected collected in _open.Values.Where(c => c.InFlight == 0)) collected.Snapshot.Dispose();
         }
 
+        if (Best != Last) Best?.Dispose();
         Last?.Dispose();
         _source?.Dispose();
     }
@@ -157,8 +171,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
             }
 
             string? path = _write(snapshot);
-            Last?.Dispose();
-            (Last, LastPath) = (snapshot, path);
+            Replace(snapshot, path);
             _written(snapshot.Version, path);
         }
         catch (Exception e)
@@ -166,6 +179,17 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
             if (Last != snapshot) snapshot.Dispose();
             _failed(snapshot.Version, e);
         }
+    }
+
+    private void Replace(ModelSnapshot snapshot, string? path)
+    {
+        (ModelSnapshot? last, ModelSnapshot? best) = (Last, Best);
+        (Last, LastPath) = (snapshot, path);
+        // Checkpoints of two versions may become complete in either order.
+        bool isBest = EvaluationRecord.Parse(snapshot.Record).Best?.Version == snapshot.Version && snapshot.Version >= (best?.Version ?? 0);
+        if (isBest) (Best, BestPath) = (snapshot, path);
+        if (last != Best) last?.Dispose();
+        if (best != Best && best != last) best?.Dispose();
     }
 
     private sealed class Collected(ModelSnapshot snapshot)

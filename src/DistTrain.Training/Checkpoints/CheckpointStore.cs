@@ -1,6 +1,7 @@
 using System.Globalization;
 using DistTrain.Core;
 using DistTrain.Core.Layout;
+using DistTrain.Training.Coordinator;
 
 namespace DistTrain.Training.Checkpoints;
 
@@ -89,14 +90,40 @@ public sealed class CheckpointStore
     /// <exception cref="DistTrainException">BadData: missing, incomplete or damaged, naming the file and both hashes.</exception>
     public static LoadedCheckpoint Load(string path) => LoadedCheckpoint.Open(path);
 
-    /// <summary>Opens the checkpoint at <paramref name="path"/>, or the newest good one where that is a store's directory.</summary>
+    /// <summary>Opens the checkpoint at <paramref name="path"/>, or where that is a store's directory, its result: the newest good
+    /// one, or the best one that the newest knows of, where training looked for it.</summary>
     /// <exception cref="DistTrainException">BadData: there is none, or it is damaged.</exception>
     public static LoadedCheckpoint Find(string path, Action<string> warn)
     {
         var store = new CheckpointStore(path, 1, TimeProvider.System, warn);
         bool isStore = !File.Exists(Path.Combine(path, CheckpointNames.Manifest)) && store.Checkpoints().Count > 0;
         if (!isStore) return Load(path);
-        return store.Latest() ?? throw new DistTrainException(ExitCode.BadData, $"{path}: none of its {store.Checkpoints().Count} checkpoints is whole");
+        LoadedCheckpoint latest = store.Latest() ?? throw new DistTrainException(ExitCode.BadData, $"{path}: none of its {store.Checkpoints().Count} checkpoints is whole");
+        if (store.BestOf(latest) is not { } best) return latest;
+        latest.Dispose();
+        return best;
+    }
+
+    /// <summary>
+    /// The checkpoint of the best evaluated version that another one knows of, which the caller disposes; null when there is
+    /// none, or it is that one itself. One that is damaged or missing is passed over with a warning.
+    /// </summary>
+    public LoadedCheckpoint? BestOf(LoadedCheckpoint latest)
+    {
+        try
+        {
+            if (EvaluationRecord.Parse(latest.Manifest.CoordinatorRecord).Best is not { } best || best.Version == latest.Manifest.Version) return null;
+            LoadedCheckpoint found = LoadedCheckpoint.Open(Path.Combine(Directory, NameOf(best.Version)));
+            if (found.Manifest.JobHash == latest.Manifest.JobHash) return found;
+            _warn($"the best version's checkpoint is passed over: {found.Path} is of another job");
+            found.Dispose();
+        }
+        catch (DistTrainException e) when (e.ExitCode == ExitCode.BadData)
+        {
+            _warn($"the best version's checkpoint is passed over: {e.Message}");
+        }
+
+        return null;
     }
 
     /// <summary>The checkpoints by name, oldest first, whether whole or not.</summary>
@@ -120,7 +147,7 @@ public sealed class CheckpointStore
     }
 
     /// <summary>Gives a complete temporary directory its name, and removes what is no longer to be kept.</summary>
-    internal string Publish(string temporary, CheckpointManifest manifest)
+    internal string Publish(string temporary, CheckpointManifest manifest, long? pinned)
     {
         string path = Path.Combine(Directory, NameOf(manifest.Version));
         if (System.IO.Directory.Exists(path))
@@ -138,7 +165,7 @@ public sealed class CheckpointStore
         _files.Rename(temporary, path);
         _files.SyncDirectory(Directory);
         // Later versions are not of this run's past: they are left alone.
-        (long Version, string Path)[] earlier = [.. Checkpoints().Where(c => c.Version < manifest.Version)];
+        (long Version, string Path)[] earlier = [.. Checkpoints().Where(c => c.Version < manifest.Version && c.Version != pinned)];
         foreach ((long _, string old) in earlier.Take(Math.Max(0, earlier.Length - (_keep - 1)))) TryDiscard(old);
         return path;
     }
@@ -148,7 +175,8 @@ public sealed class CheckpointStore
         try
         {
             using LoadedCheckpoint standing = LoadedCheckpoint.Open(path);
-            return standing.Manifest.JobHash == manifest.JobHash && standing.Manifest.Files.SequenceEqual(manifest.Files);
+            return standing.Manifest.JobHash == manifest.JobHash && standing.Manifest.Files.SequenceEqual(manifest.Files)
+                && standing.Manifest.CoordinatorRecord.AsSpan().SequenceEqual(manifest.CoordinatorRecord);
         }
         catch (DistTrainException)
         {

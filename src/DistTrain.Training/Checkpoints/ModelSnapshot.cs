@@ -32,6 +32,9 @@ public sealed unsafe class ModelSnapshot : IDisposable
     /// <summary>The vectors: <see cref="Weights"/>, then the optimizer's.</summary>
     public IReadOnlyList<string> VectorNames { get; }
 
+    /// <summary>The coordinator's own state as of that version, as its manifest holds it.</summary>
+    public ReadOnlyMemory<byte> Record { get; init; }
+
     /// <summary>A whole vector, padding included; null for an unknown name.</summary>
     public NativeBuffer? Find(string vector)
     {

@@ -70,7 +70,7 @@ public sealed partial class Coordinator
     private void CheckpointNotWritten(CheckpointFailed failed)
     {
         if (_phase >= Phase.Ending) return;
-        if (failed.Exit == ExitCode.Diverged || failed.Version == _clock.End) Finish(failed.Exit, failed.Reason);
+        if (failed.Exit == ExitCode.Diverged || failed.Version == _clock.End || failed.Version == _judged.Best?.Version) Finish(failed.Exit, failed.Reason);
         else
         {
             _events.Warn(failed.Reason);
@@ -81,15 +81,15 @@ public sealed partial class Coordinator
     private void EndWhenDone()
     {
         if (_phase != Phase.Training || _clock.Committed < _clock.End || _clock.EvaluationDue) return;
-        if (!_saved.Contains(_clock.End)) return;
-        if (_clock.End < _plan.TotalSteps) Finish(ExitCode.Interrupted, $"interrupted at step {_clock.Committed} of {_plan.TotalSteps}");
+        if (!_saved.Contains(_clock.End) || BestIsAwaited) return;
+        if (_clock.EndsEarly) Finish(ExitCode.Interrupted, $"interrupted at step {_clock.Committed} of {_plan.TotalSteps}");
         else Finish(ExitCode.Done, null);
     }
 
     private void Finish(ExitCode exit, string? reason)
     {
         if (_outcome is not null) return;
-        _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count);
+        _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count) { Best = _judged.Best };
         _phase = Phase.Ending;
         _ending = _time.GetTimestamp();
         foreach (Session session in _sessions.Values)

@@ -23,7 +23,7 @@ public sealed partial class Coordinator : IActor
     private readonly Dictionary<IMemberLink, Session> _sessions = [];
     private readonly HashSet<long> _saved = [];
     private readonly HashSet<long> _asked = [];
-    private readonly Action<long, long> _expectCheckpoint;
+    private readonly Action<long, long, byte[]> _expectCheckpoint;
     private readonly long _began;
     private Phase _phase = Phase.Forming;
     private ClusterView _view = ClusterView.Empty;
@@ -39,12 +39,13 @@ public sealed partial class Coordinator : IActor
     /// <param name="plan">The job.</param>
     /// <param name="membership">Who is in.</param>
     /// <param name="events">Told what happens.</param>
-    /// <param name="expectCheckpoint">Told the term and version of a checkpoint before servers are asked for it.</param>
+    /// <param name="expectCheckpoint">Told the term and version of a checkpoint, and what its manifest is to hold of the coordinator's own state, before servers are asked for it.</param>
     /// <param name="time">The clock.</param>
-    public Coordinator(TrainingPlan plan, IMembership membership, ICoordinatorEvents events, Action<long, long> expectCheckpoint, TimeProvider time)
+    public Coordinator(TrainingPlan plan, IMembership membership, ICoordinatorEvents events, Action<long, long, byte[]> expectCheckpoint, TimeProvider time)
     {
         (_plan, _membership, _events, _expectCheckpoint, _time) = (plan, membership, events, expectCheckpoint, time);
         _clock = new StepClock(plan);
+        _judged = plan.Monitoring?.Begin(plan.Evaluations) ?? EvaluationRecord.Empty;
         _began = time.GetTimestamp();
     }
 
@@ -184,6 +185,7 @@ public sealed partial class Coordinator : IActor
         _evaluating = -1;
         _clock.Evaluated(reduced.Version);
         _events.Evaluated(reduced.Version, reduced.Stats);
+        Judge(reduced);
         if (_clock.Grant()) SendClock();
         EndWhenDone();
     }
@@ -199,23 +201,23 @@ public sealed partial class Coordinator : IActor
     {
         foreach (long version in _clock.Checkpoints)
         {
-            if (_asked.Add(version)) _expectCheckpoint(_term, version);
+            if (_asked.Add(version)) _expectCheckpoint(_term, version, _judged.ToBytes());
         }
 
-        var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record());
+        var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record()) { RateFactor = _judged.Plateau.Factor };
         foreach (Session session in _sessions.Values)
         {
             if (session.Member is { Role: MemberRole.Worker } || session.Partition >= 0) session.Link.Send(clock);
         }
     }
 
-    // What a successor needs beside the servers' own versions: so far, the term and the clock.
+    // What a successor needs beside the servers' own versions: so far, the term, the clock and what followed from evaluations.
     private ReadOnlyMemory<byte> Record()
     {
         var record = new byte[16];
         BinaryPrimitives.WriteInt64LittleEndian(record, _term);
         BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(8), _clock.Committed);
-        return record;
+        return (byte[])[.. record, .. _judged.ToBytes()];
     }
 
     private IEnumerable<(Session Worker, ShardRange Shards)> Assignments()

@@ -1,5 +1,6 @@
 using DistTrain.Core;
 using DistTrain.Core.Sharding;
+using DistTrain.Optim;
 
 namespace DistTrain.Training.Coordinator;
 
@@ -9,7 +10,11 @@ namespace DistTrain.Training.Coordinator;
 /// <param name="Version">The last committed version.</param>
 /// <param name="Workers">Workers at the end.</param>
 /// <param name="Partitions">Parameter servers that owned a partition.</param>
-public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Workers, int Partitions);
+public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Workers, int Partitions)
+{
+    /// <summary>The best evaluated version, which is the result; null where the last one is.</summary>
+    public BestModel? Best { get; init; }
+}
 
 /// <summary>What happens in a job, told by the coordinator one event at a time.</summary>
 public interface ICoordinatorEvents
@@ -37,6 +42,9 @@ public interface ICoordinatorEvents
 
     /// <summary>A member was lost while version <paramref name="version"/> was the last committed one.</summary>
     void Lost(Member member, string cause, long version);
+
+    /// <summary>A decision that the user may like to hear of.</summary>
+    void Noted(string message);
 
     /// <summary>Something the user should know.</summary>
     void Warn(string message);

@@ -17,8 +17,11 @@ internal sealed class StepClock(TrainingPlan plan)
     private readonly Dictionary<long, HashSet<int>> _applied = [];
     private readonly HashSet<long> _unsettled = [];
     // A job that resumes at its end is evaluated once more: there is nothing else to report.
-    private long _evaluated = plan.FirstVersion == plan.TotalSteps ? plan.FirstVersion - 1 : plan.FirstVersion;
+    private long _evaluated = plan.FirstVersion == plan.TotalSteps || IsUnjudged(plan) ? plan.FirstVersion - 1 : plan.FirstVersion;
     private long? _end;
+    private bool _stopped;
+    private long _kept = -1;
+    private long _admitted = -1;
 
     /// <summary>Every partition has reached this version.</summary>
     public long Committed { get; private set; } = plan.FirstVersion;
@@ -32,9 +35,15 @@ internal sealed class StepClock(TrainingPlan plan)
     /// <summary>True when the committed version is to be evaluated now.</summary>
     public bool EvaluationDue => IsEvaluated(Committed) && Committed > _evaluated && _end is null;
 
-    /// <summary>Versions to be saved at or above the committed one, within the grant.</summary>
+    /// <summary>True when training ends before its time because somebody wants it to.</summary>
+    public bool EndsEarly => _end is not null && !_stopped;
+
+    /// <summary>
+    /// Versions to be saved at or above the committed one, within the grant. What is judged by its evaluation is saved after
+    /// it, because its checkpoint holds what followed.
+    /// </summary>
     public ImmutableArray<long> Checkpoints =>
-        [.. Range(Committed, Granted).Where(IsSaved)];
+        [.. Range(Committed, Granted).Where(v => IsSaved(v) && (!IsJudged(v) || v == _admitted || EndsEarly))];
 
     /// <summary>
     /// A partition applied a step; true when that committed it. Reports of one partition come in order, but those of
@@ -53,10 +62,13 @@ internal sealed class StepClock(TrainingPlan plan)
     /// <summary>Grants as far as may be; true when that changed anything.</summary>
     public bool Grant()
     {
+        bool admits = _admitted != Committed && Committed == Granted && IsJudged(Committed) && Committed <= _evaluated && IsSaved(Committed) && !EndsEarly;
+        if (admits && _unsettled.Count == MostUnsettled) return false;
+        if (admits) _unsettled.Add(_admitted = Committed);
         long until = Math.Min(Committed + Window, End);
         long pending = Range(Math.Max(Committed, _evaluated + 1), until).FirstOrDefault(IsEvaluated, until);
         until = Math.Min(until, _end is null ? pending : until);
-        foreach (long version in Range(Granted + 1, until).Where(IsSaved))
+        foreach (long version in Range(Granted + 1, until).Where(v => IsSaved(v) && !IsJudged(v)))
         {
             if (_unsettled.Count == MostUnsettled)
             {
@@ -67,7 +79,7 @@ internal sealed class StepClock(TrainingPlan plan)
             _unsettled.Add(version);
         }
 
-        if (until <= Granted) return false;
+        if (until <= Granted) return admits;
         Granted = until;
         return true;
     }
@@ -78,6 +90,16 @@ internal sealed class StepClock(TrainingPlan plan)
     /// <summary>The evaluation of the committed version is done.</summary>
     public void Evaluated(long version) => _evaluated = Math.Max(_evaluated, version);
 
+    /// <summary>Has the committed version saved, which was just evaluated, whatever the interval.</summary>
+    public void Keep(long version) => _kept = version;
+
+    /// <summary>Ends training at the committed version: nothing beyond it is granted, and it needs no more evaluation.</summary>
+    public void Stop()
+    {
+        (_end, _stopped) = (Committed, true);
+        Evaluated(Committed);
+    }
+
     /// <summary>Ends training at what is granted already: nothing more is granted or evaluated.</summary>
     public void EndEarly()
     {
@@ -85,9 +107,17 @@ internal sealed class StepClock(TrainingPlan plan)
         if (Granted < plan.TotalSteps) _end ??= Granted;
     }
 
-    private bool IsSaved(long version) => version == End || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);
+    private bool IsSaved(long version) => version == End || version == _kept || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);
 
-    private bool IsEvaluated(long version) => plan.Evaluates && (version == plan.TotalSteps || version % plan.StepsPerEpoch == 0);
+    private bool IsEvaluated(long version) => IsEvaluated(plan, version);
+
+    private bool IsJudged(long version) => plan.Monitoring is not null && IsEvaluated(version);
+
+    private static bool IsEvaluated(TrainingPlan plan, long version) => plan.Evaluates && (version == plan.TotalSteps || version % plan.StepsPerEpoch == 0);
+
+    // A checkpoint that Ctrl-C left before its evaluation.
+    private static bool IsUnjudged(TrainingPlan plan) =>
+        plan.Monitoring is not null && plan.FirstVersion > plan.Evaluations.Version && IsEvaluated(plan, plan.FirstVersion);
 
     private static IEnumerable<long> Range(long from, long to)
     {

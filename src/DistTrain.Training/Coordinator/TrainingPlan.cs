@@ -33,6 +33,12 @@ public sealed record TrainingPlan
     /// <summary>True when there is a test set, evaluated after each epoch and at the end.</summary>
     public required bool Evaluates { get; init; }
 
+    /// <summary>What is made of evaluations; null for nothing.</summary>
+    public EvaluationRules? Monitoring { get; init; }
+
+    /// <summary>What followed from the evaluations before the job resumed.</summary>
+    public EvaluationRecord Evaluations { get; init; } = EvaluationRecord.Empty;
+
     /// <summary>Steps between checkpoints; 0 for one at the end only.</summary>
     public required long CheckpointEvery { get; init; }
 

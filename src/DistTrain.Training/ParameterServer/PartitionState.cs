@@ -43,6 +43,9 @@ internal sealed unsafe class PartitionState : IDisposable
 
     public UpdateRule Rule => _rule;
 
+    /// <summary>What the rates are multiplied by, beside what the rule says of the step.</summary>
+    public double RateFactor { get; set; } = 1;
+
     /// <summary>All vectors that a checkpoint holds: the weights first, then the optimizer's.</summary>
     public IEnumerable<string> VectorNames => _rule.StateVectors.Prepend(WeightsVector);
 
@@ -196,7 +199,7 @@ internal sealed unsafe class PartitionState : IDisposable
     private UpdateContext Context(int tensor, long step, SegmentStats stats, NormsDecision? decision)
     {
         ParameterGroup? group = _rule.Group(tensor);
-        double rate = _rule.LearningRate(step) * (group?.LearningRateScale ?? 1);
+        double rate = _rule.LearningRate(step) * RateFactor * (group?.LearningRateScale ?? 1);
         return new UpdateContext(step + 1, stats.WeightSum, rate, _rule.Decays(_layout.Tensors[tensor].Role), decision?.Clip ?? 1)
         {
             WeightDecay = group?.WeightDecay,

@@ -81,6 +81,7 @@ internal sealed class ServerLoop : IDisposable
             if (version > _lastCut) Cut(version);
         }
 
+        _state.RateFactor = clock.RateFactor;
         _granted = Math.Max(_granted, clock.GrantedUntil);
         for (int local = 0; local < _tables.Length; local++) Step(local);
     }

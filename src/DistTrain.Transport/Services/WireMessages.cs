@@ -97,6 +97,7 @@ internal static class WireMessages
                 GrantedUntil = m.GrantedUntil,
                 Checkpoints = { m.Checkpoints },
                 Record = ByteString.CopyFrom(m.Record.Span),
+                RateFactor = m.RateFactor,
             },
         },
         Msg.Evaluate m => new() { Evaluate = new() { Term = m.Term, Version = m.Version, Shards = { m.Shards } } },
@@ -119,7 +120,10 @@ internal static class WireMessages
         Wire.CoordinatorMessage.BodyOneofCase.Topology => FromWire(message.Topology),
         Wire.CoordinatorMessage.BodyOneofCase.Assignment => new Msg.Assignment(message.Assignment.Term, [.. message.Assignment.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.Clock => new Msg.Clock(
-            message.Clock.Term, message.Clock.CommittedVersion, message.Clock.GrantedUntil, [.. message.Clock.Checkpoints], message.Clock.Record.Memory),
+            message.Clock.Term, message.Clock.CommittedVersion, message.Clock.GrantedUntil, [.. message.Clock.Checkpoints], message.Clock.Record.Memory)
+        {
+            RateFactor = message.Clock.HasRateFactor ? message.Clock.RateFactor : 1,
+        },
         Wire.CoordinatorMessage.BodyOneofCase.Evaluate => new Msg.Evaluate(message.Evaluate.Term, message.Evaluate.Version, [.. message.Evaluate.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.NormsDecided => new Msg.NormsDecided(message.NormsDecided.Term, message.NormsDecided.Step, [.. message.NormsDecided.Squares]),
         Wire.CoordinatorMessage.BodyOneofCase.Stop => new Msg.Stop(message.Stop.Reason, (ExitCode)message.Stop.ExitCode),

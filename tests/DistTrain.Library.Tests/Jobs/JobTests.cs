@@ -54,7 +54,7 @@ public class JobTests
             new LarsSpec(0.5, 0.8, 1e-4, 1e-2, 1e-9), new LambSpec(0.01, 0.8, 0.95, 1e-7, 0.1) { Groups = new([new("*.bias", 0.1, 0), new("0", Frozen: true)]) }];
         ScheduleSpec[] schedules = [new ConstantSchedule(3), new CosineSchedule(200, 0.01), new StepSchedule(1000, 0.3, 5),
             new CosineSchedule(1, 0.5, 30, 2), new MultiStepSchedule([10, 20], 0.5, 2), new ExponentialSchedule(0.99, 1),
-            new PolynomialSchedule(2, 0.1, 3), new OneCycleSchedule(0.2, 0.1, 0.01)];
+            new PolynomialSchedule(2, 0.1, 3), new OneCycleSchedule(0.2, 0.1, 0.01), new PlateauSchedule(0.5, 3, 0.01, 2, 0.001, 4)];
         LossSpec[] losses = [Losses.SoftmaxCrossEntropy, Losses.SoftmaxCrossEntropyWith(0.1, [0.5, 2, 1.0 / 3], -100), Losses.SoftmaxCrossEntropyWith(ignoreIndex: 0), Losses.SquaredError,
             Losses.HalfSquaredError, Losses.AbsoluteError, Losses.Huber(0.3), Losses.BinaryCrossEntropy, Losses.KlDivergence, Losses.Hinge(2)];
         AssertCovers(typeof(OptimizerSpec), optimizers);
@@ -65,6 +65,7 @@ public class JobTests
         foreach (ScheduleSpec schedule in schedules) AssertRoundTrip(job with { Schedule = schedule });
         AssertRoundTrip(job with { Batch = new() { Size = 64, Shards = 16, MicroSize = 8 } });
         AssertRoundTrip(job with { Training = job.Training with { ClipNorm = 1.0 / 3, ClipValue = 0.5, L1 = 1e-5 } });
+        AssertRoundTrip(job with { Training = job.Training with { EarlyStopping = new(3, 1.0 / 3, MonitoredFigure.Accuracy) } });
         foreach (LossSpec loss in losses) AssertRoundTrip(job with { Loss = loss });
     }
 
@@ -113,6 +114,7 @@ public class JobTests
     [InlineData("optimizer=sgd")]
     [InlineData("optimizer.adam.learning_rate=0.0010000001")]
     [InlineData("schedule=cosine")]
+    [InlineData("schedule=plateau")]
     [InlineData("batch.size=129")]
     [InlineData("batch.shards=9")]
     [InlineData("training.l1=0.001")]
@@ -126,7 +128,7 @@ public class JobTests
     [InlineData("cluster={ workers: 9, servers: 3, threads: 2, failure_timeout: 9s, bucket_length: 4096 }")]
     [InlineData("checkpoint={ path: x, every: 3 steps, keep: 1 }")]
     [InlineData("batch.micro_size=32")]
-    [InlineData("training={ epochs: 99, max_steps: 7 }")]
+    [InlineData("training={ epochs: 99, max_steps: 7, early_stopping: { patience: 2 } }")]
     [InlineData("optimizer.adam.learning_rate=0.001")]
     public void Hash_WhatDoesNot_LeavesIt(string change) => Assert.Equal(Hash(), Hash(change));
 

@@ -1,6 +1,8 @@
 using System.Text;
 using DistTrain.Core;
+using DistTrain.Optim;
 using DistTrain.Training.Checkpoints;
+using DistTrain.Training.Coordinator;
 
 namespace DistTrain.Training.Tests.Checkpoints;
 
@@ -141,6 +143,27 @@ public sealed class CheckpointStoreTests : IDisposable
         Assert.Equal(2, _fixture.Warnings.Count);
         Assert.Equal($"checkpoint passed over: {third}: not a complete checkpoint: it has no manifest.json", _fixture.Warnings[0]);
         Assert.Matches($"^checkpoint passed over: {second}/model.safetensors: damaged: its SHA-256 is [0-9a-f]{{64}}, the manifest says [0-9a-f]{{64}}$", _fixture.Warnings[1]);
+    }
+
+    [Fact]
+    public void Find_StoreWithABestVersion_OpensThatWhichStaysBeyondTheOnesToKeep()
+    {
+        CheckpointStore store = _fixture.Store(keep: 1);
+        var record = new EvaluationRecord { Version = 5, Best = new BestModel(2, 0.5, 0.9), Since = 3 };
+        for (long version = 1; version <= 5; version++)
+        {
+            using CheckpointDraft draft = store.Begin(version, Fixture.Layout, Fixture.StateVectors);
+            Fixture.Fill(draft, version);
+            draft.Complete(Fixture.Manifest(version) with { CoordinatorRecord = version < 2 ? [] : record.ToBytes() }, version < 2 ? null : 2);
+        }
+
+        Assert.Equal(["step-00000002", "step-00000005"], _fixture.Names());
+        using (LoadedCheckpoint found = CheckpointStore.Find(_fixture.Directory, _fixture.Warnings.Add)) Fixture.AssertHolds(found, 2);
+        using (LoadedCheckpoint? latest = store.Latest()) Assert.Equal(5, latest!.Manifest.Version);
+        Assert.Empty(_fixture.Warnings);
+        File.Delete(Path.Combine(_fixture.Directory, "step-00000002", "manifest.json"));
+        using (LoadedCheckpoint found = CheckpointStore.Find(_fixture.Directory, _fixture.Warnings.Add)) Fixture.AssertHolds(found, 5);
+        Assert.StartsWith("the best version's checkpoint is passed over:", Assert.Single(_fixture.Warnings), StringComparison.Ordinal);
     }
 
     [Fact]

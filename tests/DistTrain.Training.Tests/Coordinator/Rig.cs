@@ -17,7 +17,11 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     public Rig(TrainingPlan plan)
     {
         _plan = plan;
-        _coordinator = new Training.Coordinator.Coordinator(plan, this, this, (_, version) => Expected.Add(version), Time);
+        _coordinator = new Training.Coordinator.Coordinator(plan, this, this, (_, version, record) =>
+        {
+            Expected.Add(version);
+            Records[version] = EvaluationRecord.Parse(record);
+        }, Time);
     }
 
     public ManualTime Time { get; } = new();
@@ -25,6 +29,8 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     public List<object> Events { get; } = [];
 
     public List<long> Expected { get; } = [];
+
+    public Dictionary<long, EvaluationRecord> Records { get; } = [];
 
     public Outcome? Outcome { get; private set; }
 
@@ -99,6 +105,8 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     void ICoordinatorEvents.Joined(Member member) => Events.Add($"joined {member.Id}");
 
     void ICoordinatorEvents.Lost(Member member, string cause, long version) => Events.Add($"lost {member.Id}: {cause}");
+
+    void ICoordinatorEvents.Noted(string message) => Events.Add(message);
 
     void ICoordinatorEvents.Warn(string message) => Events.Add(message);
 
