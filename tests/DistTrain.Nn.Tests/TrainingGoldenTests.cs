@@ -9,14 +9,17 @@ namespace DistTrain.Nn.Tests;
 
 /// <summary>
 /// Whole trainings of 50 steps against PyTorch's, from the same start: every loss to 1e-4, or to twice what PyTorch itself
-/// differs by when rows come in another order. Weights and examples come from the hash of make_trainings.py.
+/// differs by when rows come in another order. tests/golden/make_trainings.py has the same networks, weights and examples.
 /// </summary>
 [Collection(ProcessWideState.Name)]
 public sealed unsafe class TrainingGoldenTests
 {
     private const int Steps = 50;
     private const int Batches = 10;
-    private const int BatchRows = 16;
+    private const int BatchRows = 30;
+    private const int Shards = 4;
+    private const int Classes = 5;
+    private const int Vocabulary = 7;
 
     public static TheoryData<string> Cases => ["mlp", "lenet", "resnet8", "lstm", "gru", "transformer"];
 
@@ -24,42 +27,71 @@ public sealed unsafe class TrainingGoldenTests
     [MemberData(nameof(Cases))]
     public void FiftySteps_Losses_AreThoseOfPyTorch(string name)
     {
-        JsonElement golden = JsonDocument.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "golden", "trainings.json"))).RootElement.GetProperty(name);
-        (ModelSpec spec, int[] input, OptimizerSpec optimizer) = Case(name);
-        double[] losses = Train(Model.Build(spec, Losses.SoftmaxCrossEntropy, [.. input], name == "transformer" ? 11 : 5, 0), optimizer);
+        Distance worst = Furthest(name, rateScale: 1);
 
-        double[] expected = [.. golden.GetProperty("loss").EnumerateArray().Select(v => v.GetDouble())];
-        double[] spread = [.. golden.GetProperty("spread").EnumerateArray().Select(v => v.GetDouble())];
-        Assert.Equal(Steps, expected.Length);
-        for (int step = 0; step < Steps; step++)
-        {
-            double difference = Math.Abs(losses[step] - expected[step]) / Math.Abs(expected[step]);
-            Assert.True(difference <= Math.Max(1e-4, 2 * spread[step]), $"step {step}: {losses[step]}, PyTorch's {expected[step]} ± {spread[step]:0.0e+0}");
-        }
+        Assert.True(worst.Parts <= 1, $"step {worst.Step}: {worst.Parts:0.##} times the difference that is allowed, {worst.Allowed:0.0e+0} of PyTorch's {worst.Expected}; got {worst.Loss}");
     }
 
-    private static (ModelSpec Spec, int[] Input, OptimizerSpec Optimizer) Case(string name) => name switch
+    /// <summary>What the tolerance is worth.</summary>
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void FiftySteps_RateOnePercentHigher_IsSeen(string name)
     {
-        "mlp" => (new([Layers.Dense(24), Layers.Tanh(), Layers.Dense(16), Layers.Relu(), Layers.Dense(5)]), [20], new SgdSpec(0.05, 0.9)),
-        "lenet" => (
-            new([
-                Layers.Conv(6, 5, padding: 2), Layers.Tanh(), Layers.AveragePool(2), Layers.Conv(16, 3), Layers.Tanh(), Layers.AveragePool(2),
-                Layers.Flatten(), Layers.Dense(32), Layers.Tanh(), Layers.Dense(5)]),
-            [1, 12, 12], new SgdSpec(0.05, 0.9)),
-        "resnet8" => (
-            new([
-                Layers.Conv(8, 3, padding: 1, bias: false), Layers.BatchNorm(), Layers.Relu(), Layers.Residual(Block(8, 1)), Layers.Relu(),
-                Layers.Residual(Block(12, 2), Shortcut(12)), Layers.Relu(), Layers.Residual(Block(16, 2), Shortcut(16)), Layers.Relu(),
-                Layers.GlobalAveragePool(), Layers.Dense(5)]),
-            [2, 12, 12], new SgdSpec(0.004, 0.9)),
-        "lstm" => (new([Layers.Lstm(12, returns: RecurrentReturn.Last), Layers.Dense(5)]), [10, 6], new AdamSpec(0.01)),
-        "gru" => (new([Layers.Gru(12, returns: RecurrentReturn.Last), Layers.Dense(5)]), [10, 6], new AdamSpec(0.01)),
-        _ => (
-            new([
-                Layers.Embedding(11, 16), Layers.Positions(), Layers.TransformerBlock(2, causal: true), Layers.TransformerBlock(2, causal: true),
-                Layers.LayerNorm(), Layers.Unembed()]),
-            [8], new AdamSpec(0.01)),
-    };
+        Distance worst = Furthest(name, rateScale: 1.01);
+
+        Assert.True(worst.Parts > 5, $"a wrong learning rate comes to {worst.Parts:0.##} times the difference that is allowed, at step {worst.Step}");
+    }
+
+    // The step whose loss is the furthest from PyTorch's, in parts of what is allowed there.
+    private static Distance Furthest(string name, double rateScale)
+    {
+        string file = Path.Combine(AppContext.BaseDirectory, "golden", "trainings.json");
+        using JsonDocument document = JsonDocument.Parse(File.ReadAllText(file));
+        double[] Golden(string key) => [.. document.RootElement.GetProperty(name).GetProperty(key).EnumerateArray().Select(v => v.GetDouble())];
+        double[] expected = Golden("loss"), spread = Golden("spread"), losses = Train(name, rateScale);
+        Assert.Equal(Steps, expected.Length);
+        Assert.Equal(Steps, spread.Length);
+        return losses.Select((loss, step) =>
+        {
+            Assert.True(double.IsFinite(loss), $"step {step}: {loss}");
+            double allowed = Math.Max(1e-4, 2 * spread[step]);
+            return new Distance(Math.Abs(loss - expected[step]) / expected[step] / allowed, step, loss, expected[step], allowed);
+        }).MaxBy(d => d.Parts)!;
+    }
+
+    private static (Model Model, Rows Rows, OptimizerSpec Optimizer) Case(string name)
+    {
+        const int Rows = Batches * BatchRows;
+        Model Build(int[] input, int classes, params ImmutableArray<LayerSpec> layers) => Model.Build(new(layers), Losses.SoftmaxCrossEntropy, [.. input], classes, 0);
+        return name switch
+        {
+            "mlp" => (
+                Build([20], Classes, Layers.Dense(24), Layers.Tanh(), Layers.Dense(16), Layers.Relu(), Layers.Dense(Classes)),
+                HashedNumbers.Examples(Rows, 20, Classes), new SgdSpec(0.05)),
+            "lenet" => (
+                Build(
+                    [1, 16, 16], Classes, Layers.Conv(6, 5, padding: 2), Layers.Tanh(), Layers.AveragePool(2), Layers.Conv(16, 5), Layers.Tanh(), Layers.AveragePool(2),
+                    Layers.Flatten(), Layers.Dense(32), Layers.Tanh(), Layers.Dense(Classes)),
+                HashedNumbers.Images(Rows, 1, 16, Classes), new SgdSpec(0.02)),
+            "resnet8" => (
+                Build(
+                    [2, 16, 16], Classes, Layers.Conv(8, 3, padding: 1, bias: false), Layers.BatchNorm(), Layers.Relu(), Layers.Residual(Block(8, 1)), Layers.Relu(),
+                    Layers.Residual(Block(12, 2), Shortcut(12)), Layers.Relu(), Layers.Residual(Block(16, 2), Shortcut(16)), Layers.Relu(),
+                    Layers.GlobalAveragePool(), Layers.Dense(Classes)),
+                HashedNumbers.Images(Rows, 2, 16, Classes), new SgdSpec(0.005)),
+            "lstm" => (
+                Build([16, 16], Classes, Layers.Lstm(12, returns: RecurrentReturn.Last), Layers.Dense(Classes)),
+                HashedNumbers.Images(Rows, 1, 16, Classes), new AdamSpec(0.01)),
+            "gru" => (
+                Build([10], Vocabulary, Layers.Embedding(Vocabulary, 6), Layers.Gru(12), Layers.Dense(Vocabulary)),
+                HashedNumbers.Tokens(Rows, 10, Vocabulary), new AdamSpec(0.01)),
+            _ => (
+                Build(
+                    [8], Vocabulary, Layers.Embedding(Vocabulary, 16), Layers.Positions(), Layers.TransformerBlock(2, causal: true),
+                    Layers.TransformerBlock(2, causal: true), Layers.LayerNorm(), Layers.Unembed()),
+                HashedNumbers.Tokens(Rows, 8, Vocabulary), new AdamSpec(0.01)),
+        };
+    }
 
     private static ImmutableArray<LayerSpec> Block(int channels, int stride) =>
     [
@@ -70,34 +102,27 @@ public sealed unsafe class TrainingGoldenTests
     private static ImmutableArray<LayerSpec> Shortcut(int channels) =>
         [Layers.Conv(channels, 1, stride: 2, bias: false), Layers.BatchNorm()];
 
-    private static double[] Train(Model model, OptimizerSpec spec)
+    private static double[] Train(string name, double rateScale)
     {
+        (Model model, Rows rows, OptimizerSpec spec) = Case(name);
         using var harness = new Harness(model, BatchRows);
-        int salt = 1000;
-        foreach (TensorEntry tensor in model.Layout.Tensors)
-        {
-            if (tensor.Role != TensorRole.Buffer) Fill(harness.WeightsOf(tensor), tensor, salt++);
-        }
-
-        Rows data = Examples(model);
-        GradientPlan plan = harness.Plan([0, BatchRows / 2, BatchRows], [0, 2]);
+        TensorEntry[] tensors = [.. model.Layout.Tensors.Where(t => t.Role != TensorRole.Buffer)];
+        foreach ((int place, TensorEntry tensor) in tensors.Index()) HashedNumbers.FillWeights(harness.WeightsOf(tensor), tensor, place);
+        GradientPlan plan = harness.Plan([.. Enumerable.Range(0, Shards + 1).Select(s => s * BatchRows / Shards)], [0, Shards]);
         IOptimizer optimizer = spec.Create();
         NativeBuffer[] state = [.. spec.StateVectors.Select(_ => new NativeBuffer(model.Layout.Length))];
-        nint[] pointers = [.. state.Select(s => (nint)s.Pointer)];
         var losses = new double[Steps];
         for (int step = 0; step < Steps; step++)
         {
             int from = step % Batches * BatchRows;
-            harness.Gather(data, from, from + BatchRows);
+            harness.Gather(rows, from, from + BatchRows);
             SegmentStats stats = harness.Step(BatchRows, plan)[0];
             losses[step] = stats.MeanLoss;
-            var context = new UpdateContext(step + 1, stats.WeightSum, spec.LearningRate);
-            foreach (TensorEntry tensor in model.Layout.Tensors)
+            var context = new UpdateContext(step + 1, stats.WeightSum, spec.LearningRate * rateScale);
+            foreach (TensorEntry tensor in tensors)
             {
-                if (tensor.Role == TensorRole.Buffer) continue;
-                nint[] at = [.. pointers.Select(p => p + (nint)(tensor.Offset * sizeof(float)))];
-                optimizer.Update(
-                    context, harness.Weights.Pointer + tensor.Offset, (float*)plan.Gradients[0] + tensor.Offset, at, (int)tensor.Length, KernelPool.Single);
+                nint[] at = [.. state.Select(s => (nint)(s.Pointer + tensor.Offset))];
+                optimizer.Update(context, harness.Weights.Pointer + tensor.Offset, (float*)plan.Gradients[0] + tensor.Offset, at, (int)tensor.Length, KernelPool.Single);
             }
         }
 
@@ -105,39 +130,5 @@ public sealed unsafe class TrainingGoldenTests
         return losses;
     }
 
-    private static void Fill(Span<float> values, TensorEntry tensor, int salt)
-    {
-        if (tensor.Shape.Length == 1 && tensor.Name.EndsWith("weight", StringComparison.Ordinal))
-        {
-            values.Fill(1);
-            return;
-        }
-
-        double bound = tensor.Shape.Length == 1 ? 0.1 : 1 / Math.Sqrt(tensor.Length / tensor.Shape[0]);
-        for (int i = 0; i < values.Length; i++) values[i] = (float)(((2 * Uniform(i, salt)) - 1) * bound);
-    }
-
-    private static Rows Examples(Model model)
-    {
-        int width = model.InputShape.Aggregate(1, (a, b) => a * b), count = Batches * BatchRows * width;
-        if (model.OutputShape.Length == 2)
-        {
-            int[] ids = [.. Enumerable.Range(0, count).Select(i => (int)Math.Floor(Uniform(i, 2) * 11))];
-            return new([.. ids.Select(i => (float)i)], [.. ids.Select((id, i) => Uniform(i, 3) < 0.2 ? id : ((3 * id) + 5) % 11)], []);
-        }
-
-        float[] x = [.. Enumerable.Range(0, count).Select(i => (float)((2 * Uniform(i, 1)) - 1))];
-        return new(x, [.. x.Chunk(width).Select(row => Array.IndexOf(row, row[..5].Max()))], []);
-    }
-
-    private static double Uniform(int i, int salt)
-    {
-        uint x = unchecked((((uint)i + 1) * 0x9E3779B1) + ((uint)salt * 0x85EBCA6B));
-        x ^= x >> 15;
-        x = unchecked(x * 0x2C1B3C6D);
-        x ^= x >> 12;
-        x = unchecked(x * 0x297A2D39);
-        x ^= x >> 15;
-        return (x >> 8) / (double)(1 << 24);
-    }
+    private sealed record Distance(double Parts, int Step, double Loss, double Expected, double Allowed);
 }
