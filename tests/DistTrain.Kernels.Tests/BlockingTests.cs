@@ -31,7 +31,17 @@ public unsafe class BlockingTests
                 using var forced = SimdPath.Force(level);
                 var problem = new GemmProblem
                 {
-                    M = M, N = N, K = K, A = a.Pointer, RowA = K, StepA = 1, B = b.Pointer, ColumnB = K, StepB = 1, C = c.Pointer, StrideC = N,
+                    M = M,
+                    N = N,
+                    K = K,
+                    A = a.Pointer,
+                    RowA = K,
+                    StepA = 1,
+                    B = b.Pointer,
+                    ColumnB = K,
+                    StepB = 1,
+                    C = c.Pointer,
+                    StrideC = N,
                     Finish = new TileFinish { Alpha = 0.5f, Beta = beta, Bias = bias.Pointer, Activation = Activation.Tanh },
                     Cuts = new(mostM, mostN, mostK),
                 };
@@ -65,8 +75,18 @@ public unsafe class BlockingTests
                 using var forced = SimdPath.Force(level);
                 var problem = new SegmentedProblem
                 {
-                    DY = y.Pointer, StrideDY = Outputs, X = x.Pointer, StrideX = Inputs, Outputs = Outputs, Inputs = Inputs,
-                    Ranges = r, LeafStarts = l, Leaves = starts.Length - 1, DW = w.Pointer, StrideDW = Inputs, Cuts = new(mostM, mostN, mostK),
+                    DY = y.Pointer,
+                    StrideDY = Outputs,
+                    X = x.Pointer,
+                    StrideX = Inputs,
+                    Outputs = Outputs,
+                    Inputs = Inputs,
+                    Ranges = r,
+                    LeafStarts = l,
+                    Leaves = starts.Length - 1,
+                    DW = w.Pointer,
+                    StrideDW = Inputs,
+                    Cuts = new(mostM, mostN, mostK),
                 };
                 foreach (KernelPool? threads in (KernelPool?[])[null, pool])
                 {

@@ -21,7 +21,8 @@ public sealed unsafe class PrefetchTests
         Enumerable.Range(0, Examples * Features).Select(i => (float)i).ToArray(), [2, 4, 5], Enumerable.Range(0, Examples).Select(i => i % 3).ToArray(), 3);
 
     private static WorkerSetup Setup(IDataset? data = null) => new(
-        Net, data ?? Data, null, 7, Batch, 4, 1) { Augment = [new FlipAugment(), new CropAugment(2), new NoiseAugment(0.5)] };
+        Net, data ?? Data, null, 7, Batch, 4, 1)
+    { Augment = [new FlipAugment(), new CropAugment(2), new NoiseAugment(0.5)] };
 
     private static (float[] Inputs, int[] Labels) Rows(Func<nint, nint, bool> fill, int rows)
     {
