@@ -76,7 +76,11 @@ public sealed record Watched(
     ImmutableArray<float> Left,
     ImmutableArray<float> Right,
     double LeftWeight,
-    double RightWeight) : MemberMessage;
+    double RightWeight) : MemberMessage
+{
+    /// <summary>Whether a step is watched when every so many are: workers and servers have to agree. 0 is for never.</summary>
+    public static bool IsDue(long step, long every) => every > 0 && (step + 1) % every == 0;
+}
 
 /// <summary>A server joined all segments of an evaluation.</summary>
 public sealed record EvaluationReduced(long Term, long Version, SegmentStats Stats) : MemberMessage;

@@ -52,8 +52,7 @@ internal sealed class GradientWatch(WatchedModel model, int partitions)
         if (Array.Exists(_reports, r => r is null)) return null;
         Watched[] all = [.. _reports.OfType<Watched>()];
         Array.Clear(_reports);
-        double[]? squares = Tensors(all.SelectMany(r => r.Squares));
-        if (squares is null) return null;
+        if (Tensors(all.SelectMany(r => r.Squares)) is not { } squares) return null;
         double weight = report.LeftWeight + report.RightWeight;
         bool halves = Array.TrueForAll(all, r => r.Left.Length == r.Squares.Length) && report.LeftWeight > 0 && report.RightWeight > 0;
         double norm = Math.Sqrt(squares.Sum()) / Math.Max(weight, 1);
@@ -100,7 +99,7 @@ internal sealed class GradientWatch(WatchedModel model, int partitions)
         }
     }
 
-    private void Vanishing(long step, double[] squares, List<string> warnings)
+    private void Vanishing(long step, ImmutableArray<double> squares, List<string> warnings)
     {
         (string Name, double Rms)[] weights =
         [
@@ -127,20 +126,5 @@ internal sealed class GradientWatch(WatchedModel model, int partitions)
         if (_norms.Count > 101) _norms.RemoveAt(0);
     }
 
-    // The sum of squares of each tensor from its blocks; null when servers' blocks are not the layout's.
-    private double[]? Tensors(IEnumerable<float> squares)
-    {
-        float[] blocks = [.. squares];
-        double[] tensors = new double[model.Layout.Tensors.Length];
-        int at = 0;
-        for (int t = 0; t < tensors.Length; t++)
-        {
-            int count = (int)BlockNorms.Blocks((nint)model.Layout.Tensors[t].Length);
-            if (at + count > blocks.Length) return null;
-            tensors[t] = BlockNorms.Tensor(blocks.AsSpan(at, count));
-            at += count;
-        }
-
-        return at == blocks.Length ? tensors : null;
-    }
+    private ImmutableArray<double>? Tensors(IEnumerable<float> blocks) => TensorSquares.Of(model.Layout, [.. blocks]);
 }

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
-using DistTrain.Kernels;
 
 namespace DistTrain.Training.Coordinator;
 
@@ -47,16 +46,8 @@ internal sealed class NormsRound
         for (int vector = 0; vector < _vectors; vector++)
         {
             float[] blocks = [.. _measured.SelectMany(m => m.AsSpan(m.Length / _vectors * vector, m.Length / _vectors).ToArray())];
-            int at = 0;
-            foreach (TensorEntry tensor in _layout.Tensors)
-            {
-                int count = (int)BlockNorms.Blocks((nint)tensor.Length);
-                if (at + count > blocks.Length) return null;
-                tensors.Add(BlockNorms.Tensor(blocks.AsSpan(at, count)));
-                at += count;
-            }
-
-            if (at != blocks.Length) return null;
+            if (TensorSquares.Of(_layout, blocks) is not { } squares) return null;
+            tensors.AddRange(squares);
         }
 
         return tensors.MoveToImmutable();

@@ -35,7 +35,7 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     public long WatchEvery { get; init; }
 
     /// <summary>Whether a step is one of those that are looked at.</summary>
-    public bool Watches(long step) => WatchEvery > 0 && (step + 1) % WatchEvery == 0;
+    public bool Watches(long step) => Core.Messages.Watched.IsDue(step, WatchEvery);
 
     /// <summary>Whether a step waits for norms over the whole model.</summary>
     public bool NeedsNorms => ClipNorm is not null || Trust is not null;

@@ -23,8 +23,8 @@ internal sealed unsafe class BatchSource
         _examples = new long[MaxRows];
     }
 
-    /// <summary>The most rows of a step.</summary>
-    public int MaxRows => (int)Math.Min(_setup.BatchSize, _setup.Train.Count);
+    /// <summary>The most rows at once.</summary>
+    public int MaxRows => (int)Math.Min(Math.Min(_setup.BatchSize, _setup.Train.Count), _setup.MostRows);
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
     public int BatchSize(long step) => _sampler.At(step).Size;

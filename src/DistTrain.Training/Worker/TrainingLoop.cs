@@ -35,7 +35,7 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     public long WatchEvery { get; init; }
 
     /// <summary>Whether a step is one of those.</summary>
-    public bool Watches(long step) => WatchEvery > 0 && (step + 1) % WatchEvery == 0;
+    public bool Watches(long step) => Core.Messages.Watched.IsDue(step, WatchEvery);
 
     /// <summary>The most rows that a pass may have: a worker may be given all shards of a mini-batch.</summary>
     public int MostRows
