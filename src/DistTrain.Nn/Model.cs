@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using DistTrain.Core;
 using DistTrain.Core.Layout;
+using DistTrain.Kernels;
 
 namespace DistTrain.Nn;
 
@@ -23,6 +24,7 @@ public sealed class Model
         OutputShape = output;
         HasAccuracy = hasLabels;
         Layout = new ParameterLayout(parameters.Select(p => (p.Name, p.Shape, p.Role)));
+        LossScale = parameters[^1] is { Name: LossScale.TensorName } state ? new LossScale(state, Layout) : null;
     }
 
     /// <summary>
@@ -49,6 +51,15 @@ public sealed class Model
     /// <summary>Whether outputs are compared with class labels; else with real targets, and there is no accuracy.</summary>
     public bool HasAccuracy { get; }
 
+    /// <summary>
+    /// What values and gradients between layers are rounded to, and what backward's values are stored in meanwhile; sums
+    /// are fp32 all the same.
+    /// </summary>
+    public FloatFormat Precision => Graph.Precision;
+
+    /// <summary>How the loss's gradient is scaled, in fp16; null where it isn't.</summary>
+    public LossScale? LossScale { get; }
+
     internal LayerGraph Graph { get; }
 
     internal Loss LossFunction { get; }
@@ -60,8 +71,10 @@ public sealed class Model
     /// <param name="classes">How many classes the labels have; null for regression.</param>
     /// <param name="targetWidth">Values of one example's target, for regression; else it is not read.</param>
     /// <param name="labels">Labels of one example, where they are classes; null doesn't compare them with the output.</param>
+    /// <param name="precision">What values and gradients between layers are rounded to.</param>
     /// <exception cref="DistTrainException">A layer or the loss does not fit: which, what it got, what it wanted.</exception>
-    public static Model Build(ModelSpec spec, LossSpec loss, ImmutableArray<int> inputShape, int? classes, int targetWidth, int? labels = null)
+    public static Model Build(
+        ModelSpec spec, LossSpec loss, ImmutableArray<int> inputShape, int? classes, int targetWidth, int? labels = null, FloatFormat precision = FloatFormat.Float32)
     {
         if (spec.Layers.IsDefaultOrEmpty) throw new DistTrainException(ExitCode.BadUsage, "model: got no layers, wanted at least one");
         var network = new NetworkBuilder(inputShape);
@@ -78,7 +91,9 @@ public sealed class Model
                 $"loss: {loss.Kind}: a model output of shape {Shapes.Text(network.Shape)} takes {compiled.Positions} label{(compiled.Positions == 1 ? "" : "s")} an example, the data has {count}; {(count == 1 ? "end a model of sequences with one output for each example, such as 'mean_over_time' before the last 'dense'" : $"the model's output has to be [{count}, {classes}]")}");
         }
 
-        return new Model([.. network.Parameters], network.Graph, compiled, [.. network.Summary], inputShape, network.Shape, classes is not null)
+        network.Graph.Precision = precision;
+        IEnumerable<Parameter> parameters = precision == FloatFormat.Float16 ? network.Parameters.Append(LossScale.Declare(network.Parameters.Count)) : network.Parameters;
+        return new Model([.. parameters], network.Graph, compiled, [.. network.Summary], inputShape, network.Shape, classes is not null)
         {
             Rectified = [.. network.Rectified],
         };

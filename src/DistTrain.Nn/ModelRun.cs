@@ -100,7 +100,9 @@ public sealed unsafe class ModelRun : IDisposable
         IReadOnlyList<LayerNode> nodes = _model.Graph.Nodes;
         for (int i = 0; i < nodes.Count; i++)
         {
-            if (!nodes[i].Layer.IsView) nodes[i].Layer.Forward(_buffers.Nodes[i], _step);
+            if (nodes[i].Layer.IsView) continue;
+            RunForward(i);
+            if (key.Training) _buffers.Packing?.After(i, rows, _step.Pool);
         }
     }
 
@@ -111,16 +113,24 @@ public sealed unsafe class ModelRun : IDisposable
     /// <param name="plan">The shards of these rows.</param>
     /// <param name="perNode">
     /// (nodes): receives the sums of each node. A shard sums its rows' losses in double, ascending; shards join along the
-    /// tree. An empty shard is all +0.
+    /// tree. An empty shard is all +0. Under loss scaling, losses and weights are scaled as gradients are, so that means
+    /// are what they were.
     /// </param>
     public void Loss(int rows, GradientPlan plan, Span<SegmentStats> perNode)
     {
         CheckRows(rows);
         plan.Check(rows);
         RunLoss(rows, _buffers.OutputGradient);
+        float scale = _model.LossScale?.Factor(_step.Weights) ?? 1;
+        if (scale != 1 && _buffers.OutputGradient != null)
+        {
+            Elementwise.Scale(scale, _buffers.OutputGradient, _buffers.OutputGradient, (nint)rows * _model.Graph.Width(_model.Graph.Output), _step.Pool);
+        }
+
         for (int node = 0; node < plan.NodeCount; node++)
         {
-            perNode[node] = Join(plan.LeafRows, new ShardRange(plan.NodeLeaves[node], plan.NodeLeaves[node + 1]));
+            SegmentStats stats = Join(plan.LeafRows, new ShardRange(plan.NodeLeaves[node], plan.NodeLeaves[node + 1]));
+            perNode[node] = stats with { LossSum = scale * stats.LossSum, WeightSum = scale * stats.WeightSum };
         }
     }
 
@@ -144,7 +154,7 @@ public sealed unsafe class ModelRun : IDisposable
         for (int i = 0; i < nodes.Count; i++)
         {
             if (nodes[i].Layer.IsView) continue;
-            nodes[i].Layer.Forward(_buffers.Nodes[i], _step);
+            RunForward(i);
             // Lengths of rows are integers.
             if (nodes[i].Layer is TokenLengthsLayer) continue;
             if (Found(_buffers.Nodes[i].Output, (long)rows * _model.Graph.Width(nodes[i].Output)) is { } what)
@@ -192,17 +202,16 @@ public sealed unsafe class ModelRun : IDisposable
     {
         plan.Check(rows);
         Enter(weights, rows, plan, listener);
+        _model.LossScale?.LeaveAlone(_step);
         IReadOnlyList<LayerNode> nodes = _model.Graph.Nodes;
         for (int i = nodes.Count - 1; i >= 0; i--)
         {
             if (_schedule.BeginsGoingBack(i)) ForwardAgain(i, plan);
             if (nodes[i].Layer.IsView) continue;
+            _buffers.Packing?.Before(_schedule.Back(i), rows, _step.Pool);
             NodeBuffers node = _buffers.Nodes[i];
             nodes[i].Layer.Backward(node, _step);
-            for (int j = 0; j < node.InputCount; j++)
-            {
-                if (node.Sum(j) != null) Elementwise.Add(node.Sum(j), node.InputGradient(j), node.Sum(j), (nint)rows * _model.Graph.Width(nodes[i].Inputs[j]), _step.Pool);
-            }
+            for (int j = 0; j < node.InputCount; j++) FinishGradient(nodes[i].Inputs[j], node.InputGradient(j), node.Sum(j));
         }
     }
 
@@ -229,10 +238,28 @@ public sealed unsafe class ModelRun : IDisposable
         _step.Plan = _step.Key.Training ? plan : null;
         for (int i = _schedule.SegmentFirst(last); i <= last; i++)
         {
-            if (_schedule.Again(i) >= 0) _model.Graph.Nodes[i].Layer.Forward(_buffers.Nodes[i], _step);
+            if (_schedule.Again(i) < 0) continue;
+            _buffers.Packing?.Before(_schedule.Again(i), _step.Rows, _step.Pool);
+            RunForward(i);
         }
 
         _step.Plan = plan;
+    }
+
+    private void RunForward(int i)
+    {
+        LayerNode node = _model.Graph.Nodes[i];
+        node.Layer.Forward(_buffers.Nodes[i], _step);
+        if (_model.Graph.Rounds(node.Output)) Precisions.Round(_buffers.Nodes[i].Output, _model.Graph.Precision, (nint)_step.Rows * _model.Graph.Width(node.Output), _step.Pool);
+    }
+
+    // What a node's backward gave for one of its inputs joins what later nodes gave, and is rounded as the value was.
+    private void FinishGradient(int value, float* gradient, float* sum)
+    {
+        nint length = (nint)_step.Rows * _model.Graph.Width(value);
+        if (sum != null) Elementwise.Add(sum, gradient, sum, length, _step.Pool);
+        float* whole = sum != null ? sum : gradient;
+        if (whole != null && _model.Graph.Rounds(value)) Precisions.Round(whole, _model.Graph.Precision, length, _step.Pool);
     }
 
     private void CheckRows(int rows, [CallerArgumentExpression(nameof(rows))] string? name = null)

@@ -78,6 +78,9 @@ public unsafe class PrecisionTests
                     wide.Span.Clear();
                     Precisions.ToFloat32(halves, format, wide.Pointer, length);
                     TestData.AssertSameBits([.. values.Select(v => ReferenceFormats.Round(v, format))], wide.Span, $"{format} at {level}");
+                    values.CopyTo(wide.Span);
+                    Precisions.Round(wide.Pointer, format, length);
+                    TestData.AssertSameBits([.. values.Select(v => ReferenceFormats.Round(v, format))], wide.Span, $"in place, {format} at {level}");
                 }
             }
         }

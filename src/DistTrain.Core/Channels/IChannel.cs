@@ -23,9 +23,12 @@ public enum SegmentKind
 public readonly record struct SegmentHeader(
     SegmentKind Kind, long Term, ulong Incarnation, long Step, int Bucket, ShardRange Shards, SegmentStats Stats);
 
-/// <summary>A range of native memory of fp32 elements, owned by somebody else.</summary>
+/// <summary>
+/// A range of native memory, owned by somebody else: fp32 elements, or what they were packed into to travel, which
+/// channels don't look at.
+/// </summary>
 /// <param name="Address">The first element; 64-byte aligned unless said otherwise.</param>
-/// <param name="Length">Elements.</param>
+/// <param name="Length">Elements; packed ones in words of four bytes.</param>
 public readonly record struct NativeSpan(nint Address, int Length)
 {
     /// <summary>The elements.</summary>

@@ -40,6 +40,24 @@ public static unsafe class Precisions
         }
     }
 
+    /// <summary>x becomes the nearest values that <paramref name="format"/> has, which stay fp32 in memory.</summary>
+    /// <param name="x">(length): fp32, updated.</param>
+    /// <param name="format">What the values have to fit.</param>
+    /// <param name="length">How many values.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    public static void Round(float* x, FloatFormat format, nint length, KernelPool? pool = null)
+    {
+        Guard.Length(length, nameof(length));
+        Guard.NotNull(x, length, nameof(x));
+        switch (format)
+        {
+            case FloatFormat.Float32: break;
+            case FloatFormat.BFloat16: Run(new Rounding<BFloat16Format> { X = x }, length, pool); break;
+            case FloatFormat.Float16: Run(new Rounding<Float16Format> { X = x }, length, pool); break;
+            default: throw new ArgumentOutOfRangeException(nameof(format), format, "Unknown float format.");
+        }
+    }
+
     private static void Run<TKernel>(TKernel kernel, nint length, KernelPool? pool)
         where TKernel : unmanaged, IRangeKernel => RangeRunner.Run(kernel, length, 16, Traversal.Grain, pool);
 
@@ -64,6 +82,29 @@ public static unsafe class Precisions
             for (; i <= end - 16; i += 16) TFormat.Store(Y, i, T.Load(X + i));
             int rest = (int)(end - i);
             if (rest > 0) TFormat.StorePartial(Y, i, T.LoadPartial(X + i, rest), rest);
+        }
+    }
+
+    private struct Rounding<TFormat> : IRangeKernel
+        where TFormat : struct, IFormat
+    {
+        public float* X;
+
+        public readonly void Run<T>(nint begin, nint end)
+            where T : struct, ILanes<T>
+        {
+            ushort* halves = stackalloc ushort[16];
+            nint i = begin;
+            for (; i <= end - 16; i += 16)
+            {
+                TFormat.Store(halves, 0, T.Load(X + i));
+                T.Store(X + i, TFormat.Load<T>(halves, 0));
+            }
+
+            int rest = (int)(end - i);
+            if (rest == 0) return;
+            TFormat.Store(halves, 0, T.LoadPartial(X + i, rest));
+            T.StorePartial(X + i, TFormat.Load<T>(halves, 0), rest);
         }
     }
 

@@ -7,6 +7,7 @@ using DistTrain.Jobs;
 using DistTrain.Kernels;
 using DistTrain.Nn;
 using DistTrain.Optim;
+using DistTrain.Training;
 using DistTrain.Training.Coordinator;
 using DistTrain.Training.ParameterServer;
 using DistTrain.Training.Worker;
@@ -19,7 +20,7 @@ internal sealed class JobContext
     private JobContext(Job job, DataFacts facts, string dataHash, string dataSummary, IDataset? train, IDataset? test)
     {
         (Job, Facts, DataHash, DataSummary, Train, Test) = (job, facts, dataHash, dataSummary, train, test);
-        Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth, facts.Classes > 0 ? facts.TargetWidth : null);
+        Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth, facts.Classes > 0 ? facts.TargetWidth : null, job.Training.Precision);
         _groups = Groups();
         RequireMonitored();
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
@@ -89,6 +90,7 @@ internal sealed class JobContext
         Memory = Job.Training.Memory,
         WatchEvery = Job.Training.WatchEvery,
         MicroSize = Job.Batch.MicroSize,
+        Wire = WireOptions.Of(Job.Training.Precision),
         Augment = [.. Job.Data.Augment],
     };
 
@@ -115,9 +117,10 @@ internal sealed class JobContext
         Workers = Job.Cluster.Workers,
         Servers = Job.Cluster.Servers,
         MostPartitions = BucketPlan.MostPartitions(Model.Layout),
-        NormedLayout = Job.Training.ClipNorm is null && !Job.Optimizer.NeedsTrust ? null : Model.Layout,
+        NormedLayout = Job.Training.ClipNorm is null && !Job.Optimizer.NeedsTrust && Model.LossScale is null ? null : Model.Layout,
+        ScalesLoss = Model.LossScale is not null,
         NormedVectors = Job.Optimizer.NeedsTrust ? 2 : 1,
-        Watched = Job.Training.WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified),
+        Watched = Job.Training.WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified) { ScalesLoss = Model.LossScale is not null },
         BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
         FirstVersion = firstVersion,
         FailureTimeout = Job.Cluster.FailureTimeout,
@@ -134,13 +137,15 @@ internal sealed class JobContext
         L1 = Job.Training.L1,
         Groups = _groups,
         BufferMomentum = Model.BufferMomentum,
+        LossScale = Model.LossScale?.Tensor,
+        Wire = WireOptions.Of(Job.Training.Precision),
         WatchEvery = Job.Training.WatchEvery,
     };
 
     // Also refuses what does not go together, before anything starts.
     private ImmutableArray<ParameterGroup?> Groups()
     {
-        (string Key, bool Given)[] options = [("clip_norm", Job.Training.ClipNorm is not null), ("clip_value", Job.Training.ClipValue is not null), ("l1", Job.Training.L1 != 0)];
+        (string Key, bool Given)[] options = [("clip_norm", Job.Training.ClipNorm is not null), ("clip_value", Job.Training.ClipValue is not null), ("l1", Job.Training.L1 != 0), ("precision: fp16", Job.Training.Precision == FloatFormat.Float16)];
         foreach ((string key, bool given) in options)
         {
             if (given && Job.Optimizer.NeedsTrust) throw new DistTrainException(ExitCode.BadUsage, $"training: '{key}' does not go with the optimizer '{Job.Optimizer.Name}', whose steps are as long as each tensor's norm says; leave it out");

@@ -1,6 +1,7 @@
 using System.Globalization;
 using DistTrain.Core.Config;
 using DistTrain.Data;
+using DistTrain.Kernels;
 using DistTrain.Nn;
 using DistTrain.Optim;
 
@@ -132,6 +133,7 @@ internal static class JobSectionReader
             ClipNorm = node.Find("clip_norm")?.AsNumber(SmallestClip),
             ClipValue = node.Find("clip_value")?.AsNumber(SmallestClip),
             L1 = node.Number("l1", 0, 0),
+            Precision = node.Find("precision") is { } precision ? ReadPrecision(precision) : FloatFormat.Float32,
             WatchEvery = node.Integer("watch_every", new TrainingOptions().WatchEvery, 0),
             Memory = node.Find("memory")?.AsBytes(),
             EarlyStopping = node.Find("early_stopping") is { } stopping ? ReadEarlyStopping(stopping) : null,
@@ -139,6 +141,14 @@ internal static class JobSectionReader
         node.RefuseUnknownKeys();
         return training;
     }
+
+    private static FloatFormat ReadPrecision(ConfigNode node) => node.AsText() switch
+    {
+        "fp32" => FloatFormat.Float32,
+        "bf16" => FloatFormat.BFloat16,
+        "fp16" => FloatFormat.Float16,
+        _ => throw node.Error($"expected fp32, bf16 or fp16, got {node.Describe()}"),
+    };
 
     private static EarlyStopping ReadEarlyStopping(ConfigNode node)
     {

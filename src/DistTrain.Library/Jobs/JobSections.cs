@@ -1,3 +1,4 @@
+using DistTrain.Kernels;
 using DistTrain.Optim;
 
 namespace DistTrain.Jobs;
@@ -35,6 +36,12 @@ public sealed record TrainingOptions
 
     /// <summary>The factor of an L1 penalty on decaying weights: so much is added to the mean gradient along their signs.</summary>
     public double L1 { get; init; }
+
+    /// <summary>
+    /// What values and gradients between layers are rounded to and kept in for backward, and how segments and weights
+    /// travel. Sums, the optimizer and the servers' weights are fp32 all the same; fp16 scales the loss. It decides the bits.
+    /// </summary>
+    public FloatFormat Precision { get; init; } = FloatFormat.Float32;
 
     /// <summary>
     /// Every so many steps the gradient is looked at: its norms, dead units, the noise scale; 0 for never. It never shows in

@@ -9,6 +9,7 @@ using DistTrain.Data;
 using DistTrain.Jobs;
 using DistTrain.Kernels;
 using DistTrain.Nn;
+using DistTrain.Training;
 using DistTrain.Training.Checkpoints;
 
 namespace DistTrain;
@@ -39,6 +40,8 @@ public static class Evaluation
         ParameterLayout layout = loaded.Model.Layout;
         using var weights = new NativeBuffer(layout.Length);
         Read(checkpoint, weights);
+        string sha = Sha256(layout, weights);
+        WireOptions.Of(job.Training.Precision).Weights.Round(weights);
         SegmentStats stats = Evaluate(loaded.Model, test, weights, job);
         return new EvaluationResult
         {
@@ -49,7 +52,7 @@ public static class Evaluation
             Examples = stats.Examples,
             TestLoss = stats.MeanLoss,
             TestAccuracy = loaded.Model.HasAccuracy ? stats.Accuracy : null,
-            WeightsSha256 = Sha256(layout, weights),
+            WeightsSha256 = sha,
             NumericsRevision = NumericsRevision.Current,
             WallSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds,
         };

@@ -3,6 +3,7 @@ using DistTrain.Core;
 using DistTrain.Core.Layout;
 using DistTrain.Kernels;
 using DistTrain.Nn;
+using DistTrain.Training;
 using DistTrain.Training.Checkpoints;
 
 namespace DistTrain;
@@ -15,6 +16,7 @@ public sealed unsafe class TrainedModel : IDisposable
 
     private readonly Model _model;
     private readonly NativeBuffer _weights;
+    private readonly NativeBuffer _used;
     private readonly ModelRun _run;
 
     internal TrainedModel(Model model, ModelSnapshot snapshot, TrainResult result)
@@ -23,6 +25,14 @@ public sealed unsafe class TrainedModel : IDisposable
         _weights = new NativeBuffer(model.Layout.Length);
         NativeBuffer source = snapshot.Find(ModelSnapshot.Weights)!;
         Buffer.MemoryCopy(source.Pointer, _weights.Pointer, _weights.Length * sizeof(float), _weights.Length * sizeof(float));
+        // Workers compute with what arrives of the weights; what is shown and saved are the servers' own.
+        _used = model.Precision == FloatFormat.Float32 ? _weights : new NativeBuffer(model.Layout.Length);
+        if (_used != _weights)
+        {
+            Elementwise.Copy(_weights.Pointer, _used.Pointer, (nint)_weights.Length);
+            WireOptions.Of(model.Precision).Weights.Round(_used);
+        }
+
         _run = new ModelRun(model, Rows, KernelPool.Single, maxLeaves: 1);
     }
 
@@ -62,7 +72,7 @@ public sealed unsafe class TrainedModel : IDisposable
         {
             int count = Math.Min(Rows, rows - first);
             inputs.Slice(first * features, count * features).CopyTo(new Span<float>(_run.Input, count * features));
-            _run.Forward(_weights.Pointer, count, new StepKey(0, 0, Training: false));
+            _run.Forward(_used.Pointer, count, new StepKey(0, 0, Training: false));
             new ReadOnlySpan<float>(_run.Output, count * outputs).CopyTo(result.AsSpan(first * outputs));
         }
 
@@ -119,6 +129,7 @@ public sealed unsafe class TrainedModel : IDisposable
     public void Dispose()
     {
         _run.Dispose();
+        if (_used != _weights) _used.Dispose();
         _weights.Dispose();
     }
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using DistTrain.Kernels;
 
 namespace DistTrain.Nn;
 
@@ -25,6 +26,9 @@ internal sealed class LayerGraph
 
     public IReadOnlyList<LayerNode> Nodes => _nodes;
 
+    /// <summary>What values and gradients between layers are rounded to: see <see cref="Rounds"/>.</summary>
+    public FloatFormat Precision { get; set; } = FloatFormat.Float32;
+
     public int ValueCount => _widths.Count;
 
     /// <summary>The value that the model gives.</summary>
@@ -41,6 +45,12 @@ internal sealed class LayerGraph
 
     /// <summary>Whether a parameter lies before this value, so that backward needs its gradient.</summary>
     public bool NeedsGradient(int value) => _trained[value];
+
+    /// <summary>
+    /// Whether a value is rounded to <see cref="Precision"/>: not the model's output, which the loss reads, nor what lies
+    /// before all parameters (token ids, lengths).
+    /// </summary>
+    public bool Rounds(int value) => Precision != FloatFormat.Float32 && _trained[value] && value != Output;
 
     /// <summary>Says that more than one node may read this value, so that its own node must leave it as it is.</summary>
     public void Share(int value) => _shared.Add(value);

@@ -22,6 +22,11 @@ internal sealed class Lives
             if (schedule.Storage[value] == value) _values[value] = new ArenaRequest((long)maxRows * graph.Width(value), LivesOf(value));
         }
 
+        for (int value = 0; value < graph.ValueCount; value++)
+        {
+            if (schedule.Storage[value] == value && graph.Rounds(value)) Pack(value);
+        }
+
         for (int i = 0; i < graph.Nodes.Count; i++)
         {
             if (graph.NeedsGradient(graph.Nodes[i].Output)) Gradient(graph.Nodes[i].Output, schedule.Back(i));
@@ -30,6 +35,9 @@ internal sealed class Lives
 
         if (graph.NeedsGradient(graph.Output)) Gradient(graph.Output, schedule.Loss);
     }
+
+    /// <summary>The values that lie in 16 bits between forward and backward.</summary>
+    public List<PackedValue> Packed { get; } = [];
 
     /// <summary>Asks for another buffer; gives its request, -1 for none.</summary>
     public int Extra(long length, params ImmutableArray<Life> lives)
@@ -52,6 +60,23 @@ internal sealed class Lives
             .. _gradients.Select((life, value) => life is { } l ? new ArenaRequest((long)_maxRows * graph.Width(value), l.First, l.Last) : default),
             .. _extra,
         ];
+    }
+
+    // What runs again is not packed: its memory is free between its two runs as it is.
+    private void Pack(int storage)
+    {
+        int producer = _schedule.Producer[storage];
+        if (producer < 0 || _values[storage].Lives is not [var life] || life.Last <= _schedule.Loss || life.First != producer || _schedule.Again(producer) >= 0) return;
+        int after = producer, before = life.Last;
+        foreach (int moment in Uses(storage, producer))
+        {
+            if (moment < _schedule.Loss) after = Math.Max(after, moment);
+            else before = Math.Min(before, moment);
+        }
+
+        long length = _values[storage].Length;
+        _values[storage] = new ArenaRequest(length, [new Life(producer, after), new Life(before, life.Last)]);
+        Packed.Add(new PackedValue(storage, after, before, Extra((length + 1) / 2, new Life(after, before))));
     }
 
     private void Gradient(int value, int moment)

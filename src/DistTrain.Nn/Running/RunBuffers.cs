@@ -40,6 +40,7 @@ internal sealed unsafe class RunBuffers : IDisposable
             };
         }
 
+        Packing = layout.Packed.Count > 0 ? new Packing(layout, _arena.Pointer) : null;
         for (int i = 0; i < n; i++)
         {
             if (graph.Nodes[i].Layer.Partner is { } partner) Nodes[i].Partner = Nodes[graph.IndexOf(partner)];
@@ -57,6 +58,9 @@ internal sealed unsafe class RunBuffers : IDisposable
 
     /// <summary>(rows): how many positions of each row's output count; null where all do.</summary>
     public int* Lengths { get; }
+
+    /// <summary>What lies in 16 bits between forward and backward; null when nothing does.</summary>
+    public Packing? Packing { get; }
 
     /// <summary>By the graph's node.</summary>
     public NodeBuffers[] Nodes { get; }

@@ -60,6 +60,12 @@ internal sealed class RunLayout
     /// <summary>Where a node writes its part of an input's gradient, which is added to the whole; -1 when it writes the whole.</summary>
     public long Part(int node, int input) => At(_parts[node][input]);
 
+    /// <summary>The values that lie in 16 bits between forward and backward.</summary>
+    public IReadOnlyList<PackedValue> Packed => _lives.Packed;
+
+    /// <summary>Where such a value lies then, in floats.</summary>
+    public long Room16(PackedValue packed) => At(packed.Request);
+
     /// <summary>What a node's forward leaves for its backward; -1 for nothing.</summary>
     public long Kept(int node) => At(_keeps[node]);
 

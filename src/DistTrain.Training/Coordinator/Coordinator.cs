@@ -151,6 +151,7 @@ public sealed partial class Coordinator : IActor
 
     private void Decide(long step, ImmutableArray<double> squares)
     {
+        if (_plan.ScalesLoss && squares.Any(s => !double.IsFinite(s))) _events.Noted($"step {step}: the gradient overflowed in fp16; the step changes nothing but the loss scale, which halves");
         var decided = new NormsDecided(_term, step, squares);
         foreach (Session server in _servers) server.Link.Send(decided);
     }

@@ -9,7 +9,11 @@ namespace DistTrain.Training.Coordinator;
 /// <summary>What is known of the tensors whose gradients are looked at.</summary>
 /// <param name="Layout">All tensors.</param>
 /// <param name="Rectified">The biases whose units go through a ReLU at once, by place in the layout, and the ReLU layers' names.</param>
-public sealed record WatchedModel(ParameterLayout Layout, ImmutableArray<(int Tensor, string Layer)> Rectified);
+public sealed record WatchedModel(ParameterLayout Layout, ImmutableArray<(int Tensor, string Layer)> Rectified)
+{
+    /// <summary>Whether gradients and weights come scaled, so that they don't tell of examples: there is no noise scale then.</summary>
+    public bool ScalesLoss { get; init; }
+}
 
 /// <summary>The gradient of one step, looked at.</summary>
 /// <param name="Step">The step.</param>
@@ -53,8 +57,10 @@ internal sealed class GradientWatch(WatchedModel model, int partitions)
         Watched[] all = [.. _reports.OfType<Watched>()];
         Array.Clear(_reports);
         if (Tensors(all.SelectMany(r => r.Squares)) is not { } squares) return null;
+        // A step that overflows is skipped.
+        if (model.ScalesLoss && squares.Any(s => !double.IsFinite(s))) return null;
         double weight = report.LeftWeight + report.RightWeight;
-        bool halves = Array.TrueForAll(all, r => r.Left.Length == r.Squares.Length) && report.LeftWeight > 0 && report.RightWeight > 0;
+        bool halves = !model.ScalesLoss && Array.TrueForAll(all, r => r.Left.Length == r.Squares.Length) && report.LeftWeight > 0 && report.RightWeight > 0;
         double norm = Math.Sqrt(squares.Sum()) / Math.Max(weight, 1);
         double? scale = halves ? Estimate(all, squares.Sum(), report.LeftWeight, report.RightWeight) : null;
         var named = new List<(string Name, double Norm)>();

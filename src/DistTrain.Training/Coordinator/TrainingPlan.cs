@@ -57,6 +57,9 @@ public sealed record TrainingPlan
     /// <summary>How many vectors of that layout are measured: gradients, and for some optimizers the weights too.</summary>
     public int NormedVectors { get; init; } = 1;
 
+    /// <summary>Whether the loss is scaled, and a step whose gradient overflows skipped.</summary>
+    public bool ScalesLoss { get; init; }
+
     /// <summary>The tensors whose gradients are looked at now and then; null where none are.</summary>
     public WatchedModel? Watched { get; init; }
 

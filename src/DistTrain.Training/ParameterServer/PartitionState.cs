@@ -3,6 +3,7 @@ using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
 using DistTrain.Kernels;
+using DistTrain.Nn;
 using DistTrain.Optim;
 
 namespace DistTrain.Training.ParameterServer;
@@ -19,6 +20,8 @@ internal sealed unsafe class PartitionState : IDisposable
     private readonly UpdateRule _rule;
     private readonly NativeBuffer[] _weights;
     private readonly NativeBuffer[] _state;
+    private readonly NativeBuffer[] _packed = [];
+    private readonly long[] _packedAt = [];
     private readonly ImmutableArray<UpdateRange>[] _ranges;
     private readonly ImmutableArray<(TensorEntry Entry, bool Measured)> _tensors;
     private readonly ParameterLayout _layout;
@@ -35,6 +38,12 @@ internal sealed unsafe class PartitionState : IDisposable
         ];
         _ranges = [.. partition.Buckets.Select(b => UpdateRange.Of(layout, b, rule))];
         _weights = [new NativeBuffer(partition.Length), new NativeBuffer(partition.Length)];
+        if (!rule.Wire.Weights.IsExact)
+        {
+            _packedAt = rule.Wire.Weights.Places(partition.Buckets);
+            _packed = [new NativeBuffer(_packedAt[^1]), new NativeBuffer(_packedAt[^1])];
+        }
+
         _state = [.. rule.StateVectors.Select(_ => new NativeBuffer(partition.Length))];
         if (rule.Trust is { TakesDirection: true }) _direction = new NativeBuffer(partition.Length);
     }
@@ -54,6 +63,19 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <summary>A range of the weights at a version, by offset in the flat vector.</summary>
     public NativeSpan Weights(long version, long offset, int length) =>
         new((nint)(_weights[version & 1].Pointer + (offset - _partition.Offset)), length);
+
+    /// <summary>A bucket's weights at a version as they travel; after <see cref="Pack"/>.</summary>
+    public NativeSpan Payload(Bucket bucket, long version)
+    {
+        if (_packed.Length == 0) return Weights(version, bucket.Offset, bucket.Length);
+        return new((nint)(_packed[version & 1].Pointer + _packedAt[bucket.Index - _partition.Buckets[0].Index]), _rule.Wire.Weights.Words(bucket.Length));
+    }
+
+    /// <summary>Makes what travels of a bucket's weights at a version.</summary>
+    public void Pack(Bucket bucket, long version)
+    {
+        if (_packed.Length > 0) _rule.Wire.Weights.Pack((float*)Weights(version, bucket.Offset, bucket.Length).Address, Payload(bucket, version), bucket.Length);
+    }
 
     /// <summary>A range of a vector as it stands at a version.</summary>
     public NativeSpan Vector(string name, long version, long offset, int length)
@@ -78,10 +100,13 @@ internal sealed unsafe class PartitionState : IDisposable
         Weights(step, bucket.Offset, bucket.Length).Span.CopyTo(new Span<float>(next, bucket.Length));
         if (stats.WeightSum == 0) return;
         Span<nint> state = stackalloc nint[_state.Length];
+        bool overflow = decision is { Overflow: true };
         foreach (UpdateRange range in RangesOf(bucket))
         {
             float* weights = next + (range.Offset - bucket.Offset);
             float* gradient = (float*)gradientSum.Address + (range.Offset - bucket.Offset);
+            if (range.Tensor == _rule.LossScale) LossScale.Advance(new Span<float>(weights, 2), overflow);
+            if (overflow || range.Tensor == _rule.LossScale) continue;
             if (range.Role == TensorRole.Buffer)
             {
                 Blend(weights, gradient, range.Length, stats.Examples, _rule.BufferMomentum!(range.Tensor));
@@ -139,6 +164,7 @@ internal sealed unsafe class PartitionState : IDisposable
     public NormsDecision Decide(long step, SegmentStats stats, ImmutableArray<double> squares)
     {
         int tensors = _layout.Tensors.Length;
+        if (_rule.LossScale is not null && squares.Any(s => !double.IsFinite(s))) return new NormsDecision(1, [], Overflow: true);
         if (stats.WeightSum == 0) return new NormsDecision(1, []);
         if (_rule.Trust is not { } optimizer) return new NormsDecision(_rule.Clip(squares, stats.WeightSum), []);
         var trust = ImmutableArray.CreateBuilder<double>(tensors);
@@ -191,7 +217,7 @@ internal sealed unsafe class PartitionState : IDisposable
 
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in _weights.Concat(_state)) buffer.Dispose();
+        foreach (NativeBuffer buffer in _weights.Concat(_state).Concat(_packed)) buffer.Dispose();
         _workspace?.Dispose();
         _direction?.Dispose();
     }
@@ -231,6 +257,8 @@ internal sealed unsafe class PartitionState : IDisposable
         float keep = (float)(1 - momentum), take = (float)momentum;
         for (int i = 0; i < length; i++)
         {
+            // A sum that a 16-bit format can't hold says nothing.
+            if (float.IsInfinity(sum[i])) continue;
             float mean = sum[i] / examples;
             running[i] = (keep * running[i]) + (take * mean);
         }

@@ -22,7 +22,7 @@ internal enum Placement
 /// arrived or both its children are full; what arrives for a full node or below one is dropped. Recomputed segments
 /// have the same bits, so first come is as good as any. Children join as soon as both are there: left + right.
 /// </summary>
-internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool)
+internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, WireFormat? wire = null)
 {
     private readonly bool[] _full = new bool[tree.NodeCount];
     private readonly ISegmentBuffer?[] _buffers = new ISegmentBuffer?[tree.NodeCount];
@@ -76,6 +76,7 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool)
         int length = left.Elements.Length;
         ISegmentBuffer sum = left.Writable ? left : right.Writable ? right : pool.Rent(length);
         Elementwise.Add((float*)left.Elements.Address, (float*)right.Elements.Address, (float*)sum.Elements.Address, length, KernelPool.Single);
+        wire?.Round((float*)sum.Elements.Address, length);
         if (sum != left) left.Release();
         if (sum != right) right.Release();
         return sum;

@@ -34,7 +34,7 @@ internal sealed class ServerLoop : IDisposable
         (_tree, _state, Term, _report, _upload) = (tree, state, term, report, upload);
         _granted = version;
         _watched = new WatchedStep(state);
-        _tables = [.. state.Partition.Buckets.Select((_, local) => new SegmentTable(tree, _pool)
+        _tables = [.. state.Partition.Buckets.Select((_, local) => new SegmentTable(tree, _pool, state.Rule.Wire.Gradients)
         {
             Halves = (left, leftStats, right, rightStats) =>
             {
@@ -42,6 +42,7 @@ internal sealed class ServerLoop : IDisposable
             },
         })];
         _steps = [.. state.Partition.Buckets.Select(_ => version)];
+        foreach (Bucket bucket in state.Partition.Buckets) state.Pack(bucket, version);
         Broadcast = new WeightsBroadcast(state, term, version);
     }
 
@@ -51,7 +52,7 @@ internal sealed class ServerLoop : IDisposable
 
     /// <summary>Room for a segment, or null to drop it. Everything is checked before memory is taken.</summary>
     public ISegmentBuffer? TryBegin(in SegmentHeader header, int length) =>
-        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == _state.Partition.Buckets[local].Length
+        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == Wire.Words(_state.Partition.Buckets[local].Length)
             ? _pool.Rent(length)
             : null;
 
@@ -66,7 +67,7 @@ internal sealed class ServerLoop : IDisposable
         {
             Evaluate(header);
         }
-        else if (_tables[local].Place(_tree.Find(header.Shards), header.Stats, buffer) == Placement.Complete)
+        else if (_tables[local].Place(_tree.Find(header.Shards), header.Stats, Unpacked(buffer!, local)) == Placement.Complete)
         {
             Step(local);
         }
@@ -106,6 +107,18 @@ internal sealed class ServerLoop : IDisposable
         }
     }
 
+    private WireFormat Wire => _state.Rule.Wire.Gradients;
+
+    private unsafe ISegmentBuffer Unpacked(ISegmentBuffer segment, int local)
+    {
+        if (Wire.IsExact) return segment;
+        int length = _state.Partition.Buckets[local].Length;
+        ISegmentBuffer values = _pool.Rent(length);
+        Wire.Unpack(segment.Elements, (float*)values.Elements.Address, length);
+        segment.Release();
+        return values;
+    }
+
     // The step of one bucket: reduced (the table's root is full), then applied, published and reported.
     private void Step(int local)
     {
@@ -124,6 +137,7 @@ internal sealed class ServerLoop : IDisposable
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
         CopyForCheckpoints(bucket, _steps[local]);
+        _state.Pack(bucket, _steps[local]);
         Broadcast.Publish(bucket, _steps[local]);
         ReportWhenAllApplied(_steps[local] - 1, stats);
     }

@@ -31,6 +31,12 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     /// </summary>
     public Func<int, double>? BufferMomentum { get; init; }
 
+    /// <summary>The place in the layout of the loss scale's state; null where the loss isn't scaled.</summary>
+    public int? LossScale { get; init; }
+
+    /// <summary>How segments and weights travel.</summary>
+    public WireOptions Wire { get; init; } = WireOptions.Exact;
+
     /// <summary>Every so many steps the gradient is looked at; 0 for never.</summary>
     public long WatchEvery { get; init; }
 
@@ -38,7 +44,7 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     public bool Watches(long step) => Core.Messages.Watched.IsDue(step, WatchEvery);
 
     /// <summary>Whether a step waits for norms over the whole model.</summary>
-    public bool NeedsNorms => ClipNorm is not null || Trust is not null;
+    public bool NeedsNorms => ClipNorm is not null || Trust is not null || LossScale is not null;
 
     /// <summary>The optimizer, where its rates depend on the norms of whole tensors; there is no clip by norm then.</summary>
     internal ITrustOptimizer? Trust => Optimizer as ITrustOptimizer;
@@ -64,7 +70,8 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
 /// <summary>What the norms over the whole model came to.</summary>
 /// <param name="Clip">What the mean gradient is multiplied by.</param>
 /// <param name="Trust">What each tensor's rate is multiplied by, by its place in the layout; empty for 1.</param>
-internal readonly record struct NormsDecision(double Clip, ImmutableArray<double> Trust);
+/// <param name="Overflow">Whether the step is skipped, because its scaled gradient overflowed.</param>
+internal readonly record struct NormsDecision(double Clip, ImmutableArray<double> Trust, bool Overflow = false);
 
 /// <summary>Elements of a bucket that change in one way.</summary>
 /// <param name="Offset">The first, in the flat vector.</param>

@@ -111,5 +111,5 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
 
     private Bucket StateBucket(int local) => state.Partition.Buckets[local];
 
-    private NativeSpan Payload(Bucket bucket, long at) => state.Weights(at, bucket.Offset, bucket.Length);
+    private NativeSpan Payload(Bucket bucket, long at) => state.Payload(bucket, at);
 }

@@ -27,7 +27,9 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
         {
             Bucket bucket = plan.Buckets[b];
             _missing[b] -= Math.Min(flatEnd, bucket.End) - Math.Max(flatStart, bucket.Offset);
-            if (_missing[b] == 0) Push(_round!, bucket);
+            if (_missing[b] != 0) continue;
+            _round!.Seal(bucket);
+            Push(_round, bucket);
         }
     }
 
@@ -39,10 +41,10 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
 
     private void Push(GradientRound round, Bucket bucket)
     {
-        for (int node = 0; node < round.Nodes.Count; node++)
+        for (int node = 0; node < round.Sent.Count; node++)
         {
-            var header = new SegmentHeader(SegmentKind.Gradient, term, incarnation, round.Step, bucket.Index, round.Nodes[node], round.Stats[node]);
-            servers[bucket.Partition].Push(header, round.Gradient(node, bucket));
+            var header = new SegmentHeader(SegmentKind.Gradient, term, incarnation, round.Step, bucket.Index, round.Sent[node], round.SentStats[node]);
+            servers[bucket.Partition].Push(header, round.Payload(node, bucket));
         }
     }
 

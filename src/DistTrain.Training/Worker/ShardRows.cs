@@ -13,15 +13,18 @@ internal sealed class ShardRows
     /// <param name="shards">The worker's.</param>
     /// <param name="batchSize">Examples of the mini-batch.</param>
     /// <param name="halves">The whole tree goes as its two halves, which the server joins.</param>
-    public ShardRows(ShardTree tree, IReadOnlyList<int> shards, int batchSize, bool halves = false)
+    /// <param name="apart">Each shard is computed apart, and then joined: for formats that round at every node.</param>
+    public ShardRows(ShardTree tree, IReadOnlyList<int> shards, int batchSize, bool halves = false, bool apart = false)
     {
         Shards = shards;
-        Nodes = tree.TopNodes(shards);
-        if (halves && Nodes is [var whole] && whole.Length == tree.Shards && whole.Length > 1)
+        Sent = tree.TopNodes(shards);
+        if (halves && Sent is [var whole] && whole.Length == tree.Shards && whole.Length > 1)
         {
             int split = ShardTree.SplitPoint(whole);
-            Nodes = [whole with { Hi = split }, whole with { Lo = split }];
+            Sent = [whole with { Hi = split }, whole with { Lo = split }];
         }
+
+        Nodes = apart ? [.. shards.Select(s => new ShardRange(s, s + 1))] : Sent;
 
         Plan = new GradientPlan(shards.Count) { LeafCount = shards.Count, NodeCount = Nodes.Count };
         for (int leaf = 0; leaf < shards.Count; leaf++)
@@ -39,7 +42,7 @@ internal sealed class ShardRows
     /// Shards in groups of at most so many rows, ascending: each is computed, and its nodes pushed, by itself. A shard that
     /// has more rows is a group, too.
     /// </summary>
-    public static List<ShardRows> Groups(ShardTree tree, IReadOnlyList<int> shards, int batchSize, int mostRows, bool halves = false)
+    public static List<ShardRows> Groups(ShardTree tree, IReadOnlyList<int> shards, int batchSize, int mostRows, bool halves = false, bool apart = false)
     {
         var groups = new List<ShardRows>();
         var group = new List<int>();
@@ -49,7 +52,7 @@ internal sealed class ShardRows
             (long start, long end) = ShardSlice.Of(batchSize, tree.Shards, shard);
             if (group.Count > 0 && rows + end - start > mostRows)
             {
-                groups.Add(new ShardRows(tree, [.. group], batchSize, halves));
+                groups.Add(new ShardRows(tree, [.. group], batchSize, halves, apart));
                 group.Clear();
                 rows = 0;
             }
@@ -58,7 +61,7 @@ internal sealed class ShardRows
             rows += end - start;
         }
 
-        if (group.Count > 0) groups.Add(new ShardRows(tree, [.. group], batchSize, halves));
+        if (group.Count > 0) groups.Add(new ShardRows(tree, [.. group], batchSize, halves, apart));
         if (groups.Count > 1) groups.ForEach(g => g.IsWhole = false);
         return groups;
     }
@@ -68,7 +71,11 @@ internal sealed class ShardRows
 
     public IReadOnlyList<int> Shards { get; }
 
+    /// <summary>The tree nodes that are computed, ascending.</summary>
     public IReadOnlyList<ShardRange> Nodes { get; }
+
+    /// <summary>The tree nodes that are sent, ascending: the same, or what they join to.</summary>
+    public IReadOnlyList<ShardRange> Sent { get; }
 
     public GradientPlan Plan { get; }
 

@@ -34,6 +34,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     /// <summary>Every so many steps the two halves of the shard tree are sent apart, so that their norms can be told; 0 for never.</summary>
     public long WatchEvery { get; init; }
 
+    /// <summary>How segments and weights travel.</summary>
+    public WireOptions Wire { get; init; } = WireOptions.Exact;
+
     /// <summary>Whether a step is one of those.</summary>
     public bool Watches(long step) => Core.Messages.Watched.IsDue(step, WatchEvery);
 
@@ -90,6 +93,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
         Gather(round.Step, rows);
         _run.Forward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan);
         _run.Loss(rows.Rows, rows.Plan, round.Stats);
+        round.JoinStats();
         foreach (SegmentStats stats in round.Stats)
         {
             if (!double.IsFinite(stats.LossSum)) throw Diverged(weights, rows, round.Step, stats.LossSum);

@@ -14,6 +14,8 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
 
     private readonly BucketPlan _plan;
     private readonly NativeBuffer[] _halves;
+    private readonly NativeBuffer[] _packed = [];
+    private readonly WireFormat _wire;
     private readonly long[] _versions;
     private readonly long _term;
     private readonly Action<long> _complete;
@@ -24,9 +26,10 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private TaskCompletionSource? _released;
 
     /// <summary><paramref name="complete"/> is called with a version when its last bucket has arrived.</summary>
-    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete)
+    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, WireFormat? wire = null)
     {
-        (_plan, _term, _complete) = (plan, term, complete);
+        (_plan, _term, _complete, _wire) = (plan, term, complete, wire ?? WireFormat.Exact);
+        if (!_wire.IsExact) _packed = [new NativeBuffer(_wire.Words(layout.Length)), new NativeBuffer(_wire.Words(layout.Length))];
         _halves = [new NativeBuffer(layout.Length), new NativeBuffer(layout.Length)];
         _versions = [.. plan.Buckets.Select(_ => Nothing)];
     }
@@ -70,8 +73,14 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Complete(WeightsHeader header)
+    public unsafe void Complete(WeightsHeader header)
     {
+        if (!_wire.IsExact)
+        {
+            Bucket bucket = _plan.Buckets[header.Bucket];
+            _wire.Unpack(Packed(header), At(header.Version) + bucket.Offset, bucket.Length);
+        }
+
         lock (_lock)
         {
             int half = (int)(header.Version & 1);
@@ -91,7 +100,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     /// <summary>Frees both halves. Only when no channel writes any more.</summary>
     public void Dispose()
     {
-        foreach (NativeBuffer half in _halves) half.Dispose();
+        foreach (NativeBuffer half in _halves.Concat(_packed)) half.Dispose();
     }
 
     // From its first byte on, the half is the new version's: what it held before can't be reported any more.
@@ -99,7 +108,14 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     {
         int half = (int)(header.Version & 1);
         if (_version[half] != header.Version) (_version[half], _arrived[half]) = (header.Version, 0);
+        if (!_wire.IsExact) return Packed(header);
         Bucket bucket = _plan.Buckets[header.Bucket];
         return new NativeSpan((nint)(At(header.Version) + bucket.Offset), bucket.Length);
+    }
+
+    private unsafe NativeSpan Packed(WeightsHeader header)
+    {
+        Bucket bucket = _plan.Buckets[header.Bucket];
+        return new NativeSpan((nint)(_packed[header.Version & 1].Pointer + _wire.Words(bucket.Offset)), _wire.Words(bucket.Length));
     }
 }

@@ -29,6 +29,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly ShardTree _tree;
     private readonly TrainingLoop _loop;
     private readonly List<GradientRound> _rounds = [];
+    private readonly GradientVectors _vectors;
     private readonly List<SegmentHeader> _evaluated = [];
     private readonly HashSet<int> _done = [];
     private readonly Dictionary<(int Size, bool Halves), List<ShardRows>> _rows = [];
@@ -45,6 +46,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         (_setup, _channel, _incarnation, _reconnectFor, _log) = (setup, channel, incarnation, reconnectFor, log);
         _tree = new ShardTree(setup.Shards);
+        _vectors = new GradientVectors(setup.Model.Layout.Length);
         _loop = new TrainingLoop(setup, _tree);
     }
 
@@ -101,6 +103,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         await DisconnectAsync();
         _loop.Dispose();
         foreach (GradientRound round in _rounds) round.Dispose();
+        _vectors.Dispose();
         _term?.Weights.Dispose();
     }
 
@@ -121,7 +124,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         _done.Clear();
         _shards = [];
         _evaluated.Clear();
-        _term = new WorkerTerm(_setup.Model.Layout, topology, _channel, _incarnation, context.Self);
+        _term = new WorkerTerm(_setup, topology, _channel, _incarnation, context.Self);
         for (int p = 0; p < topology.Servers.Length; p++) await _term.ConnectAsync(p, _reconnectFor, context.Stopping);
     }
 
@@ -159,8 +162,8 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         int size = _loop.BatchSize(step);
         bool halves = _setup.Watches(step);
-        if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, _loop.MaxRows, halves);
-        if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, _loop.MaxRows, halves);
+        if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, _loop.MaxRows, halves, !_setup.Wire.Gradients.IsExact);
+        if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, _loop.MaxRows, halves, !_setup.Wire.Gradients.IsExact);
         return rows;
     }
 
@@ -171,7 +174,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             if (round.Step < _committed) return round;
         }
 
-        _rounds.Add(new GradientRound(_setup.Model.Layout.Length));
+        _rounds.Add(new GradientRound(_setup.Model.Layout.Length, _setup.Wire.Gradients, _vectors));
         return _rounds[^1];
     }
 

@@ -16,13 +16,13 @@ internal sealed class WorkerTerm : IAsyncDisposable
     private readonly ulong _incarnation;
     private readonly IActorRef _self;
 
-    public WorkerTerm(ParameterLayout layout, Topology topology, IChannel channel, ulong incarnation, IActorRef self)
+    public WorkerTerm(WorkerSetup setup, Topology topology, IChannel channel, ulong incarnation, IActorRef self)
     {
         (_channel, _incarnation, _self) = (channel, incarnation, self);
         (Number, Servers) = (topology.Term, topology.Servers);
-        var plan = new BucketPlan(layout, topology.Servers.Length, topology.BucketLength);
+        var plan = new BucketPlan(setup.Model.Layout, topology.Servers.Length, topology.BucketLength);
         long term = topology.Term;
-        Weights = new WeightsStore(layout, plan, term, version => Post(new WeightsComplete(term, version)));
+        Weights = new WeightsStore(setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), setup.Wire.Weights);
         Connections = new IServerConnection[topology.Servers.Length];
         Buckets = new GradientBuckets(plan, Connections, term, incarnation);
     }

@@ -264,6 +264,21 @@ public sealed class ServerLoopTests : IDisposable
         Assert.Equal(1f, rig.Weight(1, 1));
     }
 
+    [Fact]
+    public void ScaledGradient_Overflows_ChangesNothingButTheScale()
+    {
+        var rule = new UpdateRule(new SgdSpec(1, 0.9).Create(), ["momentum"], _ => 1) { LossScale = 1 };
+        using var rig = new Ruled(rule, TensorRole.Buffer);
+        rig.State.Weights(0, 0, 96).Span.Fill(10);
+        rig.Push(0, float.PositiveInfinity);
+        rig.Push(1, 0);
+        NormsMeasured measured = Assert.IsType<NormsMeasured>(Assert.Single(rig.Reports));
+        rig.Loop.Decided(new NormsDecided(Term, 0, [measured.Squares[0], 0]));
+        Assert.Equal(10f, rig.Weight(1, 0));
+        Assert.Equal(9f, rig.Weight(1, 1));
+        Assert.All(rig.State.Vector("momentum", 1, 0, 64).Span.ToArray(), v => Assert.Equal(0, v));
+    }
+
     /// <summary>A server of one shard, a trained tensor of 64 elements and one of 32 of some role, under some rule.</summary>
     private sealed class Ruled : IDisposable
     {

@@ -86,7 +86,7 @@ public sealed class GradientBucketsTests : IDisposable
             {
                 int node = Array.IndexOf(Nodes, header.Shards);
                 Assert.Equal(new SegmentHeader(SegmentKind.Gradient, Term, Incarnation, Step, header.Bucket, Nodes[node], _round.Stats[node]), header);
-                Assert.Equal(_round.Gradient(node, Plan.Buckets[header.Bucket]), payload);
+                Assert.Equal(_round.Payload(node, Plan.Buckets[header.Bucket]), payload);
             }
         }
     }
