@@ -74,6 +74,7 @@ public class JobReaderTests
     [InlineData("batch: { shard: 8 }", "job.yaml:3: unknown key 'batch.shard'; did you mean 'shards'?")]
     [InlineData("batch: { size: 100, micro_size: 12 }", "job.yaml:3: batch.micro_size: expected at least 13, the examples of one of 8 shards of 100, got '12'; raise 'batch.shards' for smaller ones")]
     [InlineData("optimizer: { sgd: { groups: { match: a } } }", "job.yaml:3: optimizer.sgd.groups: expected a list of groups such as [{ match: '*.bias', weight_decay: 0 }], got a map")]
+    [InlineData("training: { precision: half }", "job.yaml:3: training.precision: expected fp32, bf16 or fp16, got 'half'")]
     [InlineData("training: { clipnorm: 1 }", "job.yaml:3: unknown key 'training.clipnorm'; did you mean 'clip_norm'?")]
     [InlineData("cluster: { consistency: sync }", "job.yaml:3: unknown key 'cluster.consistency'; allowed: failure_timeout, workers, servers, threads, cores, bucket_length")]
     [InlineData("cluster: { workers: 0 }", "job.yaml:3: cluster.workers: 0 is out of range: expected 1 to 4096")]

@@ -64,7 +64,7 @@ public class JobTests
         foreach (OptimizerSpec optimizer in optimizers) AssertRoundTrip(job with { Optimizer = optimizer });
         foreach (ScheduleSpec schedule in schedules) AssertRoundTrip(job with { Schedule = schedule });
         AssertRoundTrip(job with { Batch = new() { Size = 64, Shards = 16, MicroSize = 8 } });
-        AssertRoundTrip(job with { Training = job.Training with { ClipNorm = 1.0 / 3, ClipValue = 0.5, L1 = 1e-5 } });
+        AssertRoundTrip(job with { Training = job.Training with { ClipNorm = 1.0 / 3, ClipValue = 0.5, L1 = 1e-5, Precision = Kernels.FloatFormat.Float16 } });
         AssertRoundTrip(job with { Training = job.Training with { EarlyStopping = new(3, 1.0 / 3, MonitoredFigure.Accuracy) } });
         foreach (LossSpec loss in losses) AssertRoundTrip(job with { Loss = loss });
     }
@@ -118,6 +118,7 @@ public class JobTests
     [InlineData("batch.size=129")]
     [InlineData("batch.shards=9")]
     [InlineData("training.l1=0.001")]
+    [InlineData("training.precision=bf16")]
     [InlineData("optimizer.adam.groups=[{ match: '0', frozen: true }]")]
     public void Hash_WhatDecidesTheBits_ChangesIt(string change) => Assert.NotEqual(Hash(), Hash(change));
 
@@ -185,6 +186,6 @@ public class JobTests
 
     /// <summary>Fails when a kind was added that no case here uses.</summary>
     private static void AssertCovers(Type kind, IEnumerable<object> cases) => Assert.Equal(
-        kind.Assembly.GetTypes().Where(t => t.IsSubclassOf(kind) && !t.IsAbstract).Select(t => t.Name).Order(StringComparer.Ordinal),
+        kind.Assembly.GetTypes().Where(t => t.IsSubclassOf(kind) && !t.IsAbstract && !t.IsNestedPrivate).Select(t => t.Name).Order(StringComparer.Ordinal),
         cases.Select(c => c.GetType().Name).Distinct().Order(StringComparer.Ordinal));
 }
