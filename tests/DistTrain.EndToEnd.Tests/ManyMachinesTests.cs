@@ -29,7 +29,7 @@ public sealed class ManyMachinesTests : IDisposable
         }
 
         JsonElement json = _cli.Json("result.json");
-        Assert.Equal((2, "grpc"), (json.GetProperty("workers").GetInt32(), json.GetProperty("channel").GetString()));
+        Assert.Equal((2, "shared-memory"), (json.GetProperty("workers").GetInt32(), json.GetProperty("channel").GetString()));
     }
 
     [Fact]

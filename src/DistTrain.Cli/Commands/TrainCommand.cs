@@ -17,12 +17,14 @@ internal static class TrainCommand
         var jobs = new JobOptions(command, required: false);
         Option<int?> threads = JobOptions.Number("--threads", "N", "Threads that compute in each worker; short for --set cluster.threads=N.");
         var cores = new Option<string?>("--cores") { HelpName = "LIST", Description = "The cores that the workers' threads are pinned to, as in 0-3,6, or auto; short for --set cluster.cores=LIST." };
+        var channel = new Option<string?>("--channel") { HelpName = "NAME", Description = "How tensors move: auto (shared memory within a host) or grpc; short for --set cluster.channel=NAME." };
         var inProcess = new Option<bool>("--in-process") { Description = "Runs everything within one process." };
         Option<bool> resume = ResumeOption();
         var engine = new Option<string>("--engine") { HelpName = "NAME", Description = "What hosts the actors; this build has 'builtin'.", DefaultValueFactory = _ => "builtin" };
         Option<string?> json = CommandTree.JsonOption();
         command.Add(threads);
         command.Add(cores);
+        command.Add(channel);
         command.Add(inProcess);
         command.Add(resume);
         command.Add(engine);
@@ -35,6 +37,7 @@ internal static class TrainCommand
             List<string> overrides = jobs.Overrides(parsed);
             if (parsed.GetValue(threads) is { } n) overrides.Add($"cluster.threads={n}");
             if (parsed.GetValue(cores) is { } list) overrides.Add($"cluster.cores={list}");
+            if (parsed.GetValue(channel) is { } name) overrides.Add($"cluster.channel={name}");
             Job job = JobReader.Load(parsed.GetValue(jobs.Path), overrides);
             return parsed.GetValue(inProcess)
                 ? await TrainHereAsync(context, job, parsed.GetValue(resume), jsonFile, UsageHint.For(parsed, jobs, local: true))

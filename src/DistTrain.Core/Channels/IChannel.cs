@@ -1,3 +1,4 @@
+using DistTrain.Core.Memory;
 using DistTrain.Core.Sharding;
 
 namespace DistTrain.Core.Channels;
@@ -94,6 +95,23 @@ public interface IWeightsSink
     /// <summary>The payload stands in the place given by <see cref="BeginAsync"/>.</summary>
     void Complete(WeightsHeader header);
 
+    /// <summary>
+    /// A bucket that lies in memory that this process can read: the server's own, or mapped from it. The sink copies it,
+    /// or keeps the region and reads it in place from now on. Waits as <see cref="BeginAsync"/> does.
+    /// </summary>
+    /// <param name="header">The bucket.</param>
+    /// <param name="source">Where it lies; it may be read until this completes, and in a region until the version after the next is published.</param>
+    /// <param name="region">The region that it lies in, which outlives the connection; null for other memory.</param>
+    /// <param name="cancellation">Ends the waiting.</param>
+    async ValueTask ReadAsync(WeightsHeader header, NativeSpan source, SharedRegion? region, CancellationToken cancellation)
+    {
+        NativeSpan place = await BeginAsync(header, cancellation);
+        if (place.Address == 0) return;
+        if (place.Length != source.Length) throw new DistTrainException(ExitCode.ClusterLost, $"bucket {header.Bucket} came with {source.Length} words, expected {place.Length}");
+        source.Span.CopyTo(place.Span);
+        Complete(header);
+    }
+
     /// <summary>The payload will not come to its end; what was written is void.</summary>
     void Abort(WeightsHeader header);
 }
@@ -122,6 +140,9 @@ public interface IParameterServerPort
     /// a lower term, a committed step, an unknown bucket or a length that doesn't fit. Sizes are checked before memory is taken.
     /// </summary>
     ISegmentBuffer? BeginSegment(in SegmentHeader header, int length);
+
+    /// <summary>Whether <see cref="BeginSegment"/> would give room: for segments that lie in memory this process can read.</summary>
+    bool Wants(in SegmentHeader header, int length);
 
     /// <summary>Hands a complete segment to the server, which releases the buffer in time; evaluations have none. Waits
     /// while its mailbox is full.</summary>

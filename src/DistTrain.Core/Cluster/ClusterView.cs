@@ -28,6 +28,9 @@ public readonly record struct MemberId(int Value)
 /// <param name="Endpoint">Where a server listens, as <c>http://host:port</c>; empty for workers.</param>
 public sealed record Member(MemberId Id, MemberRole Role, string Host, int Pid, ulong Incarnation, string Endpoint)
 {
+    /// <summary>What members that can share memory have in common; empty for one that can't.</summary>
+    public string HostIdentity { get; init; } = "";
+
     /// <summary>"worker 3 (pid 412 on lab-2)".</summary>
     public override string ToString() => $"{(Role == MemberRole.Worker ? "worker" : "server")} {Id} (pid {Pid} on {Host})";
 }

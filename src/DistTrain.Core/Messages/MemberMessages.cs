@@ -15,7 +15,11 @@ public abstract record MemberMessage;
 /// <param name="NumericsRevision">The numerics revision of its kernels.</param>
 /// <param name="Endpoint">Where it listens, for servers.</param>
 public sealed record JoinRequest(
-    MemberRole Role, string Host, int Pid, ulong Incarnation, int ProtocolVersion, int NumericsRevision, string Endpoint) : MemberMessage;
+    MemberRole Role, string Host, int Pid, ulong Incarnation, int ProtocolVersion, int NumericsRevision, string Endpoint) : MemberMessage
+{
+    /// <summary>What members that can share memory have in common; empty for one that can't.</summary>
+    public string HostIdentity { get; init; } = "";
+}
 
 /// <summary>The member has read the job and, a worker, its data: the second half of the handshake.</summary>
 /// <param name="JobHash">The hash it computed of the offered job.</param>

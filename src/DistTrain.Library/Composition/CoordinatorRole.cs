@@ -15,7 +15,7 @@ internal static class CoordinatorRole
         if (options.Local) context.RequireMemory();
         RunFiles files = RunFiles.Open(context, options.Resume, save: true, observer);
         TrainingPlan plan = context.Plan(job.ToYaml(), files.FirstVersion, options.Network.JoinTimeout) with { Evaluations = files.Evaluations };
-        var metrics = new RunMetrics(context, files.FirstVersion, files.ResumedFrom, "grpc", observer, TimeProvider.System);
+        var metrics = new RunMetrics(context, files.FirstVersion, files.ResumedFrom, channel: null, observer, TimeProvider.System);
         await using var host = new CoordinatorHost(context, plan, files, metrics, observer, TimeProvider.System);
         await using var server = new GrpcServer(serverOptions);
         CoordinatorService.Add(server, host.Port, host.Keeper);

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using DistTrain.Core;
 using DistTrain.Core.Layout;
+using DistTrain.Core.Memory;
 using DistTrain.Core.Messages;
 using DistTrain.Data;
 using DistTrain.Jobs;
@@ -42,6 +43,9 @@ internal sealed class JobContext
     public IDataset? Test { get; }
 
     public Model Model { get; }
+
+    /// <summary>Whether members of one host share memory.</summary>
+    public bool SharesMemory => Job.Cluster.Channel == ChannelChoice.Auto && SharedRegion.IsSupported;
 
     public long StepsPerEpoch { get; }
 
@@ -91,6 +95,7 @@ internal sealed class JobContext
         WatchEvery = Job.Training.WatchEvery,
         MicroSize = Job.Batch.MicroSize,
         Wire = WireOptions.Of(Job.Training.Precision),
+        SharesMemory = SharesMemory,
         Augment = [.. Job.Data.Augment],
     };
 
@@ -139,6 +144,7 @@ internal sealed class JobContext
         BufferMomentum = Model.BufferMomentum,
         LossScale = Model.LossScale?.Tensor,
         Wire = WireOptions.Of(Job.Training.Precision),
+        SharesMemory = SharesMemory,
         WatchEvery = Job.Training.WatchEvery,
     };
 

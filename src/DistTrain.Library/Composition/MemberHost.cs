@@ -1,6 +1,7 @@
 using DistTrain.Cluster.Hosting;
 using DistTrain.Core;
 using DistTrain.Core.Actors;
+using DistTrain.Core.Memory;
 using DistTrain.Core.Messages;
 using DistTrain.Kernels;
 
@@ -53,7 +54,7 @@ internal sealed class MemberHost : IAsyncDisposable
     {
         _link.TrySetResult(link);
         link.Send(new JoinRequest(
-            _role, Environment.MachineName, Environment.ProcessId, Incarnation, Protocol.Version, NumericsRevision.Current, _endpoint));
+            _role, Environment.MachineName, Environment.ProcessId, Incarnation, Protocol.Version, NumericsRevision.Current, _endpoint) { HostIdentity = HostIdentity.Own });
     }
 
     /// <summary>Takes the coordinator's messages, one at a time.</summary>

@@ -18,10 +18,10 @@ internal static class MemberRoles
     {
         Action<string> log = options.Log ?? (_ => { });
         CoreSet? cores = WorkerCores.Of(options.Cores, options.Threads, "--cores");
-        var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network));
         return await RunAsync(MemberRole.Worker, "", options, log, (offer, _, host) =>
         {
             var context = JobContext.Load(MemberParts.Parse(offer));
+            var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network), context.SharesMemory);
             return MemberParts.Worker(context, channel, host.Incarnation, options.Threads, cores, log);
         }, stop);
     }
@@ -112,6 +112,8 @@ internal static class MemberRoles
         }
 
         public ISegmentBuffer? BeginSegment(in SegmentHeader header, int length) => _server?.BeginSegment(header, length);
+
+        public bool Wants(in SegmentHeader header, int length) => _server?.Wants(header, length) ?? false;
 
         public ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation) =>
             _server?.CompleteSegmentAsync(header, buffer, cancellation) ?? ValueTask.CompletedTask;

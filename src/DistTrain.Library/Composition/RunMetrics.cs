@@ -6,7 +6,7 @@ using DistTrain.Training.Coordinator;
 namespace DistTrain.Composition;
 
 /// <summary>Turns the coordinator's events into what a user sees and into the closing figures.</summary>
-internal sealed class RunMetrics(JobContext context, long firstVersion, string? resumedFrom, string channel, ITrainingObserver observer, TimeProvider time) : ICoordinatorEvents
+internal sealed class RunMetrics(JobContext context, long firstVersion, string? resumedFrom, string? channel, ITrainingObserver observer, TimeProvider time) : ICoordinatorEvents
 {
     // Steps at the start that JIT and caches make slow: not counted as steady state.
     private const int WarmUpSteps = 10;
@@ -15,6 +15,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     private readonly List<double> _stepSeconds = [];
     private readonly List<Failure> _failures = [];
     private readonly List<(int Failure, long Since)> _recovering = [];
+    private readonly List<Member> _members = [];
     private readonly long _began = time.GetTimestamp();
     private SegmentStats _epoch;
     private SegmentStats _lastEpoch;
@@ -83,7 +84,11 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         observer.Saved(version, path);
     }
 
-    public void Joined(Member member) => observer.Membership($"{member} joined", trouble: false);
+    public void Joined(Member member)
+    {
+        _members.Add(member);
+        observer.Membership($"{member} joined", trouble: false);
+    }
 
     public void Lost(Member member, string cause, long version)
     {
@@ -119,7 +124,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         Workers = outcome.Workers,
         Servers = outcome.Partitions,
         Shards = context.Job.Batch.Shards,
-        Channel = channel,
+        Channel = channel ?? Channels(),
         Failures = _failures,
         Checkpoint = checkpoint ?? resumedFrom,
         NumericsRevision = NumericsRevision.Current,
@@ -149,5 +154,21 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         List<double> sorted = [.. values.Order()];
         int middle = sorted.Count / 2;
         return sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+    }
+
+    // Each worker shares memory with the servers of its host, and talks gRPC to the others.
+    private string Channels()
+    {
+        bool shared = false, remote = false;
+        foreach (Member worker in _members.Where(m => m.Role == MemberRole.Worker))
+        {
+            foreach (Member server in _members.Where(m => m.Role == MemberRole.Server))
+            {
+                if (context.SharesMemory && worker.HostIdentity.Length > 0 && worker.HostIdentity == server.HostIdentity) shared = true;
+                else remote = true;
+            }
+        }
+
+        return !shared ? "grpc" : remote ? "shared-memory, grpc" : "shared-memory";
     }
 }

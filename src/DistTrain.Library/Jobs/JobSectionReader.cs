@@ -181,11 +181,19 @@ internal static class JobSectionReader
             Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),
             Cores = node.Find("cores")?.AsText(),
             FailureTimeout = timeout,
+            Channel = node.Find("channel") is { } channel ? ReadChannel(channel) : ChannelChoice.Auto,
             BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 24) : null,
         };
         node.RefuseUnknownKeys();
         return cluster;
     }
+
+    private static ChannelChoice ReadChannel(ConfigNode node) => node.AsText() switch
+    {
+        "auto" => ChannelChoice.Auto,
+        "grpc" => ChannelChoice.Grpc,
+        _ => throw node.Error($"expected auto (shared memory within a host) or grpc, got {node.Describe()}"),
+    };
 
     private static CheckpointOptions ReadCheckpoint(ConfigNode node)
     {

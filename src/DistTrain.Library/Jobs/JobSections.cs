@@ -70,6 +70,16 @@ public sealed record TrainingOptions
     }
 }
 
+/// <summary>How tensors move between processes.</summary>
+public enum ChannelChoice
+{
+    /// <summary>Shared memory between a worker and a server of one host, gRPC between hosts.</summary>
+    Auto,
+
+    /// <summary>gRPC everywhere.</summary>
+    Grpc,
+}
+
 /// <summary>The <c>cluster</c> section: who computes. Nothing here shows in the bits.</summary>
 public sealed record ClusterOptions
 {
@@ -90,6 +100,9 @@ public sealed record ClusterOptions
 
     /// <summary>A member that is silent for so long is taken for lost.</summary>
     public TimeSpan FailureTimeout { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>How tensors move between processes.</summary>
+    public ChannelChoice Channel { get; init; } = ChannelChoice.Auto;
 
     /// <summary>The most elements of a bucket; null chooses by the model's size.</summary>
     public int? BucketLength { get; init; }

@@ -26,6 +26,7 @@ internal static class JobTree
             ("threads", Number(job.Cluster.Threads)),
             ("cores", Text(job.Cluster.Cores)),
             ("failure_timeout", Text(Number(job.Cluster.FailureTimeout.TotalMilliseconds)!.Text + "ms")),
+            ("channel", Text(job.Cluster.Channel == ChannelChoice.Grpc ? "grpc" : "auto")),
             ("bucket_length", job.Cluster.BucketLength is { } length ? Number(length) : Text("auto")))),
         ("checkpoint", Map(
             ("path", Text(job.Checkpoint.Path)),

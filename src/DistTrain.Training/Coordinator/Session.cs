@@ -50,7 +50,7 @@ internal sealed class Session(IMemberLink link)
             return Refuse($"its data is {Short(ready.DataHash)}, the coordinator's {Short(plan.DataHash)}: the files differ");
         }
 
-        Member = new Member(id, _request.Role, _request.Host, _request.Pid, _request.Incarnation, _request.Endpoint);
+        Member = new Member(id, _request.Role, _request.Host, _request.Pid, _request.Incarnation, _request.Endpoint) { HostIdentity = _request.HostIdentity };
         link.Member = id;
         link.Send(new Welcome(id, term, plan.FailureTimeout));
         return null;

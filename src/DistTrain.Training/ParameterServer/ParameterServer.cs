@@ -86,6 +86,9 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     public ISegmentBuffer? BeginSegment(in SegmentHeader header, int length) => _loop?.TryBegin(header, length);
 
     /// <inheritdoc/>
+    public bool Wants(in SegmentHeader header, int length) => _loop?.Wants(header, length) ?? false;
+
+    /// <inheritdoc/>
     public ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation) =>
         _self!.TellAsync(new SegmentArrived(header, buffer), null, cancellation);
 

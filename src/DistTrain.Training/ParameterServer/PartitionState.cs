@@ -16,11 +16,15 @@ internal sealed unsafe class PartitionState : IDisposable
 {
     private const int MostBlocksAtOnce = 64;
 
+    // Floats of a page of memory, the largest there are: pages of 64 KiB hold whole ones of 4.
+    private const int PageLength = 16 * 1024;
+
     private readonly Partition _partition;
     private readonly UpdateRule _rule;
-    private readonly NativeBuffer[] _weights;
+    private readonly TensorMemory _weights;
+    private readonly nint[] _halves;
     private readonly NativeBuffer[] _state;
-    private readonly NativeBuffer[] _packed = [];
+    private readonly TensorMemory[] _packed = [];
     private readonly long[] _packedAt = [];
     private readonly ImmutableArray<UpdateRange>[] _ranges;
     private readonly ImmutableArray<(TensorEntry Entry, bool Measured)> _tensors;
@@ -37,11 +41,15 @@ internal sealed unsafe class PartitionState : IDisposable
                 .Where(t => t.t.Offset < partition.End && t.t.End > partition.Offset),
         ];
         _ranges = [.. partition.Buckets.Select(b => UpdateRange.Of(layout, b, rule))];
-        _weights = [new NativeBuffer(partition.Length), new NativeBuffer(partition.Length)];
+        // Each half begins as far from a page's beginning as the partition does in the flat vector, so that whole pages of it
+        // can be shown in a worker's flat vector.
+        long inPage = partition.Offset % PageLength, stride = (inPage + partition.Length + PageLength - 1) / PageLength * PageLength;
+        _weights = new TensorMemory(2 * stride, rule.SharesMemory);
+        _halves = [(nint)(_weights.Pointer + inPage), (nint)(_weights.Pointer + stride + inPage)];
         if (!rule.Wire.Weights.IsExact)
         {
             _packedAt = rule.Wire.Weights.Places(partition.Buckets);
-            _packed = [new NativeBuffer(_packedAt[^1]), new NativeBuffer(_packedAt[^1])];
+            _packed = [new TensorMemory(_packedAt[^1], rule.SharesMemory), new TensorMemory(_packedAt[^1], rule.SharesMemory)];
         }
 
         _state = [.. rule.StateVectors.Select(_ => new NativeBuffer(partition.Length))];
@@ -62,7 +70,7 @@ internal sealed unsafe class PartitionState : IDisposable
 
     /// <summary>A range of the weights at a version, by offset in the flat vector.</summary>
     public NativeSpan Weights(long version, long offset, int length) =>
-        new((nint)(_weights[version & 1].Pointer + (offset - _partition.Offset)), length);
+        new(_halves[version & 1] + ((nint)(offset - _partition.Offset) * sizeof(float)), length);
 
     /// <summary>A bucket's weights at a version as they travel; after <see cref="Pack"/>.</summary>
     public NativeSpan Payload(Bucket bucket, long version)
@@ -217,7 +225,9 @@ internal sealed unsafe class PartitionState : IDisposable
 
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in _weights.Concat(_state).Concat(_packed)) buffer.Dispose();
+        _weights.Dispose();
+        foreach (TensorMemory buffer in _packed) buffer.Dispose();
+        foreach (NativeBuffer buffer in _state) buffer.Dispose();
         _workspace?.Dispose();
         _direction?.Dispose();
     }

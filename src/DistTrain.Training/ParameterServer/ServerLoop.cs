@@ -52,9 +52,11 @@ internal sealed class ServerLoop : IDisposable
 
     /// <summary>Room for a segment, or null to drop it. Everything is checked before memory is taken.</summary>
     public ISegmentBuffer? TryBegin(in SegmentHeader header, int length) =>
-        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == Wire.Words(_state.Partition.Buckets[local].Length)
-            ? _pool.Rent(length)
-            : null;
+        Wants(header, length) ? _pool.Rent(length) : null;
+
+    /// <summary>Whether a segment is one of the step in hand, and of the right size.</summary>
+    public bool Wants(in SegmentHeader header, int length) =>
+        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == Wire.Words(_state.Partition.Buckets[local].Length);
 
     /// <summary>A segment has arrived whole.</summary>
     public void Receive(SegmentHeader header, ISegmentBuffer? buffer)

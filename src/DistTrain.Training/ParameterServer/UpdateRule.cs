@@ -37,6 +37,9 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     /// <summary>How segments and weights travel.</summary>
     public WireOptions Wire { get; init; } = WireOptions.Exact;
 
+    /// <summary>Whether the weights lie where other processes of this host may read them.</summary>
+    public bool SharesMemory { get; init; }
+
     /// <summary>Every so many steps the gradient is looked at; 0 for never.</summary>
     public long WatchEvery { get; init; }
 

@@ -32,9 +32,9 @@ internal sealed class GradientVectors(long length) : IDisposable
 /// What is sent stays untouched until its step is committed, because segments may have to be sent again. Where the wire
 /// rounds, shards are computed in vectors that all rounds share, and the round holds what their nodes were packed into.
 /// </summary>
-internal sealed unsafe class GradientRound(long length, WireFormat? format = null, GradientVectors? shared = null) : IDisposable
+internal sealed unsafe class GradientRound(long length, WireFormat? format = null, GradientVectors? vectors = null, bool share = false) : IDisposable
 {
-    private readonly List<NativeBuffer> _buffers = [];
+    private readonly List<TensorMemory> _buffers = [];
     private readonly WireFormat _wire = format ?? WireFormat.Exact;
     private int[] _leaves = [];
 
@@ -56,12 +56,12 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     /// <summary>Takes the round for a step. Allocates only when it has fewer buffers than the plan has nodes.</summary>
     public void Begin(long step, ShardRows rows)
     {
-        while (_buffers.Count < rows.Sent.Count) _buffers.Add(new NativeBuffer(_wire.IsExact ? length : _wire.Words(length)));
+        while (_buffers.Count < rows.Sent.Count) _buffers.Add(new TensorMemory(_wire.IsExact ? length : _wire.Words(length), share));
         if (Stats.Length != rows.Nodes.Count) Stats = new SegmentStats[rows.Nodes.Count];
         if (_wire.IsExact) SentStats = Stats;
         else if (SentStats.Length != rows.Sent.Count) (SentStats, _leaves) = (new SegmentStats[rows.Sent.Count], new int[rows.Sent.Count + 1]);
         (Step, Sent, Plan) = (step, rows.Sent, rows.Plan);
-        for (int node = 0; node < rows.Nodes.Count; node++) Plan.Gradients[node] = (nint)(_wire.IsExact ? _buffers[node].Pointer : shared![node]);
+        for (int node = 0; node < rows.Nodes.Count; node++) Plan.Gradients[node] = (nint)(_wire.IsExact ? _buffers[node].Pointer : vectors![node]);
         for (int node = 0; node < rows.Sent.Count && !_wire.IsExact; node++) _leaves[node + 1] = _leaves[node] + rows.Sent[node].Length;
     }
 
@@ -93,7 +93,7 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
 
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in _buffers) buffer.Dispose();
+        foreach (TensorMemory buffer in _buffers) buffer.Dispose();
     }
 
     private SegmentStats Join(ShardRange node, int shift)

@@ -1,5 +1,7 @@
+using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
+using DistTrain.Core.Memory;
 using DistTrain.Kernels;
 
 namespace DistTrain.Training.Worker;
@@ -13,7 +15,9 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private const long Nothing = -1;
 
     private readonly BucketPlan _plan;
-    private readonly NativeBuffer[] _halves;
+    private readonly NativeBuffer[] _halves = [];
+    private readonly OverlayMemory?[] _overlays = [];
+    private readonly bool[][] _shown;
     private readonly NativeBuffer[] _packed = [];
     private readonly WireFormat _wire;
     private readonly long[] _versions;
@@ -26,16 +30,19 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private TaskCompletionSource? _released;
 
     /// <summary><paramref name="complete"/> is called with a version when its last bucket has arrived.</summary>
-    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, WireFormat? wire = null)
+    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, WireFormat? wire = null, bool share = false)
     {
         (_plan, _term, _complete, _wire) = (plan, term, complete, wire ?? WireFormat.Exact);
         if (!_wire.IsExact) _packed = [new NativeBuffer(_wire.Words(layout.Length)), new NativeBuffer(_wire.Words(layout.Length))];
-        _halves = [new NativeBuffer(layout.Length), new NativeBuffer(layout.Length)];
+        if (share && _wire.IsExact) _overlays = [OverlayMemory.Create(layout.Length), OverlayMemory.Create(layout.Length)];
+        if (!Array.TrueForAll(_overlays, o => o is not null)) _overlays = [];
+        if (_overlays.Length == 0) _halves = [new NativeBuffer(layout.Length), new NativeBuffer(layout.Length)];
+        _shown = [new bool[plan.Buckets.Length], new bool[plan.Buckets.Length]];
         _versions = [.. plan.Buckets.Select(_ => Nothing)];
     }
 
     /// <summary>The flat vector at a complete version; valid until version + 2 may arrive: see <see cref="Use"/>.</summary>
-    public unsafe float* At(long version) => _halves[version & 1].Pointer;
+    public unsafe float* At(long version) => _overlays.Length > 0 ? _overlays[version & 1]!.Pointer : _halves[version & 1].Pointer;
 
     /// <summary>Protects a version, or with null none, from being overwritten.</summary>
     public void Use(long? version)
@@ -51,7 +58,21 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     }
 
     /// <inheritdoc/>
-    public async ValueTask<NativeSpan> BeginAsync(WeightsHeader header, CancellationToken cancellation)
+    public ValueTask<NativeSpan> BeginAsync(WeightsHeader header, CancellationToken cancellation) => BeginAsync(header, shows: false, cancellation);
+
+    /// <inheritdoc/>
+    public async ValueTask ReadAsync(WeightsHeader header, NativeSpan source, SharedRegion? region, CancellationToken cancellation)
+    {
+        bool shows = region is not null && _overlays.Length > 0;
+        NativeSpan place = await BeginAsync(header, shows, cancellation);
+        if (place.Address == 0) return;
+        if (place.Length != source.Length) throw new DistTrainException(ExitCode.ClusterLost, $"bucket {header.Bucket} came with {source.Length} words, expected {place.Length}");
+        if (shows) Show(header, source, region!);
+        else source.Span.CopyTo(place.Span);
+        Complete(header);
+    }
+
+    private async ValueTask<NativeSpan> BeginAsync(WeightsHeader header, bool shows, CancellationToken cancellation)
     {
         if (header.Term != _term || (uint)header.Bucket >= (uint)_versions.Length || header.Version < 0) return default;
         while (true)
@@ -63,7 +84,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
                 // A half never goes back either: with several servers, one may still send a version that another has passed.
                 if (header.Version <= _versions[header.Bucket] || header.Version < _version[header.Version & 1]) return default;
                 bool overwrites = _inUse != Nothing && header.Version > _inUse && ((header.Version - _inUse) & 1) == 0;
-                if (!overwrites) return Place(header);
+                if (!overwrites) return Place(header, shows);
 
                 wait = (_released ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
             }
@@ -101,16 +122,40 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     public void Dispose()
     {
         foreach (NativeBuffer half in _halves.Concat(_packed)) half.Dispose();
+        foreach (OverlayMemory? overlay in _overlays) overlay?.Dispose();
     }
 
     // From its first byte on, the half is the new version's: what it held before can't be reported any more.
-    private unsafe NativeSpan Place(WeightsHeader header)
+    private unsafe NativeSpan Place(WeightsHeader header, bool shows)
     {
         int half = (int)(header.Version & 1);
         if (_version[half] != header.Version) (_version[half], _arrived[half]) = (header.Version, 0);
         if (!_wire.IsExact) return Packed(header);
         Bucket bucket = _plan.Buckets[header.Bucket];
+        if (!shows && _shown[half][header.Bucket])
+        {
+            _overlays[half]!.Hide(bucket.Offset * sizeof(float), (long)bucket.Length * sizeof(float));
+            _shown[half][header.Bucket] = false;
+        }
+
         return new NativeSpan((nint)(At(header.Version) + bucket.Offset), bucket.Length);
+    }
+
+    // The server's pages stand in for the bucket's own from the first time on; what they share with its neighbours is copied.
+    private unsafe void Show(WeightsHeader header, NativeSpan source, SharedRegion region)
+    {
+        int half = (int)(header.Version & 1);
+        Bucket bucket = _plan.Buckets[header.Bucket];
+        long start = bucket.Offset * sizeof(float), bytes = (long)bucket.Length * sizeof(float);
+        if (!_shown[half][header.Bucket] && _overlays[half]!.TryShow(region, source.Address - region.Address, start, bytes))
+        {
+            _shown[half][header.Bucket] = true;
+        }
+
+        (long first, long end) = _shown[half][header.Bucket] ? OverlayMemory.WholePages(start, start + bytes) : (start + bytes, start + bytes);
+        byte* to = (byte*)At(header.Version), from = (byte*)source.Address - start;
+        Buffer.MemoryCopy(from + start, to + start, first - start, first - start);
+        Buffer.MemoryCopy(from + end, to + end, start + bytes - end, start + bytes - end);
     }
 
     private unsafe NativeSpan Packed(WeightsHeader header)

@@ -174,7 +174,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             if (round.Step < _committed) return round;
         }
 
-        _rounds.Add(new GradientRound(_setup.Model.Layout.Length, _setup.Wire.Gradients, _vectors));
+        _rounds.Add(new GradientRound(_setup.Model.Layout.Length, _setup.Wire.Gradients, _vectors, _setup.SharesMemory));
         return _rounds[^1];
     }
 

@@ -22,7 +22,7 @@ internal sealed class WorkerTerm : IAsyncDisposable
         (Number, Servers) = (topology.Term, topology.Servers);
         var plan = new BucketPlan(setup.Model.Layout, topology.Servers.Length, topology.BucketLength);
         long term = topology.Term;
-        Weights = new WeightsStore(setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), setup.Wire.Weights);
+        Weights = new WeightsStore(setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), setup.Wire.Weights, setup.SharesMemory);
         Connections = new IServerConnection[topology.Servers.Length];
         Buckets = new GradientBuckets(plan, Connections, term, incarnation);
     }

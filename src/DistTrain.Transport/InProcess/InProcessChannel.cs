@@ -1,12 +1,13 @@
 using System.Threading.Channels;
 using DistTrain.Core;
 using DistTrain.Core.Channels;
+using DistTrain.Core.Memory;
 
 namespace DistTrain.Transport.InProcess;
 
 /// <summary>
 /// The channel between workers and servers of one process. Gradients are lent to the server, not copied: the worker
-/// leaves them unchanged until the step is committed. Weights are copied from the server's memory to the worker's.
+/// leaves them unchanged until the step is committed. Weights are read in place, or where memory can't be shared copied.
 /// </summary>
 /// <param name="resolve">Finds the server of an address.</param>
 public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> resolve) : IChannel
@@ -84,10 +85,7 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
             {
                 while (await _subscription.NextAsync(_closing.Token) is { } next)
                 {
-                    NativeSpan place = await _sink.BeginAsync(next.Header, _closing.Token);
-                    if (place.Address == 0) continue;
-                    next.Payload.Span.CopyTo(place.Span);
-                    _sink.Complete(next.Header);
+                    await _sink.ReadAsync(next.Header, next.Payload, SharedRegion.Find(next.Payload.Address)?.Region, _closing.Token);
                 }
 
                 _lost.TrySetResult("the server has stopped");

@@ -2,27 +2,31 @@ using System.Collections.Concurrent;
 using System.Threading.Channels;
 using DistTrain.Core;
 using DistTrain.Core.Channels;
+using DistTrain.Core.Memory;
 using DistTrain.Transport.Grpc;
+using DistTrain.Transport.SharedMemory;
 using Wire = DistTrain.Transport.Proto.V1;
 
 namespace DistTrain.Transport.Services;
 
 /// <summary>
-/// The channel between hosts: gradients as a client stream, weights as a server stream, payloads straight between
-/// native memory and the socket.
+/// The channel between processes: gradients as a client stream, weights as a server stream, payloads straight between
+/// native memory and the socket. Where worker and server are on one host, payloads stay where they are: messages name the shared memory
+/// that they lie in, which the other side maps.
 /// </summary>
 /// <param name="connect">Makes the client for an endpoint; kept for later connections to it.</param>
-public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : IChannel
+/// <param name="share">Whether memory is shared with servers of this host.</param>
+public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool share = true) : IChannel
 {
     private readonly ConcurrentDictionary<string, IGrpcInvoker> _invokers = new(StringComparer.Ordinal);
 
     /// <inheritdoc/>
-    public string Name => "grpc";
+    public string Name => share && HostIdentity.Own.Length > 0 ? "shared-memory" : "grpc";
 
     /// <inheritdoc/>
     public async Task<IServerConnection> ConnectAsync(ServerAddress server, long term, ulong incarnation, IWeightsSink sink, CancellationToken cancellation)
     {
-        var connection = new Connection(_invokers.GetOrAdd(server.Endpoint, connect), term, incarnation, sink);
+        var connection = new Connection(_invokers.GetOrAdd(server.Endpoint, connect), term, incarnation, sink, share);
         try
         {
             await connection.OpenAsync(cancellation);
@@ -45,13 +49,15 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
         private readonly IGrpcCall<Wire.SubscribeRequest, Wire.Weights> _weights;
         private readonly IGrpcCall<Wire.Segment, Wire.PushReply> _push;
         private readonly IWeightsSink _sink;
+        private readonly SharedRegions _regions = new();
         private Task _pumps = Task.CompletedTask;
+        private volatile bool _shares;
         private bool _closing;
 
-        public Connection(IGrpcInvoker invoker, long term, ulong incarnation, IWeightsSink sink)
+        public Connection(IGrpcInvoker invoker, long term, ulong incarnation, IWeightsSink sink, bool share)
         {
             _sink = sink;
-            _weights = invoker.Send(ServiceMethods.Subscribe, new() { Term = term, Incarnation = incarnation });
+            _weights = invoker.Send(ServiceMethods.Subscribe, new() { Term = term, Incarnation = incarnation, HostIdentity = share ? HostIdentity.Own : "" });
             _push = invoker.Open(ServiceMethods.Push);
         }
 
@@ -76,11 +82,22 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
             await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             _weights.Dispose();
             _push.Dispose();
+            _regions.Close();
             _lost.TrySetResult(null);
         }
 
         public async ValueTask<PayloadTarget> BeginAsync(Wire.Weights header, int length, CancellationToken cancellation)
         {
+            if (header.Shared is { } shared)
+            {
+                (SharedRegion region, NativeSpan source) = _regions.Find(shared)
+                    ?? throw new GrpcException(GrpcStatusCode.FailedPrecondition, $"the server's shared memory can't be mapped (process {shared.Pid}, {shared.Length} bytes); use --channel grpc");
+                // The server can map this process's memory, as this one maps its.
+                _shares = true;
+                await _sink.ReadAsync(WireMessages.FromWire(header), source, region, cancellation);
+                return PayloadTarget.Drop;
+            }
+
             NativeSpan place = await _sink.BeginAsync(WireMessages.FromWire(header), cancellation);
             if (place.Address == 0) return PayloadTarget.Drop;
             if (length != place.Length * sizeof(float))
@@ -106,7 +123,12 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect) : ICha
                 await foreach ((SegmentHeader header, NativeSpan payload) in _segments.Reader.ReadAllAsync())
                 {
                     Wire.Segment segment = WireMessages.ToWire(header);
-                    if (payload.Length == 0) await _push.Requests.WriteAsync(segment);
+                    if (_shares && payload.Length > 0 && SharedRegion.Find(payload.Address) is { } found)
+                    {
+                        segment.Shared = SharedRegions.Name(found.Region, found.Offset, (long)payload.Length * sizeof(float));
+                        await _push.Requests.WriteAsync(segment);
+                    }
+                    else if (payload.Length == 0) await _push.Requests.WriteAsync(segment);
                     else await _push.Requests.WriteAsync(segment, new NativeBytes(payload.Address, payload.Length * sizeof(float)));
                 }
 

@@ -1,5 +1,7 @@
 using DistTrain.Core.Channels;
+using DistTrain.Core.Memory;
 using DistTrain.Transport.Grpc;
+using DistTrain.Transport.SharedMemory;
 using Wire = DistTrain.Transport.Proto.V1;
 
 namespace DistTrain.Transport.Services;
@@ -13,8 +15,15 @@ public static class ParameterServerService
         server.HandleClientStreaming(ServiceMethods.Push, async (segments, _) =>
         {
             var sink = new SegmentSink(port);
-            while (await segments.ReadAsync(sink))
+            try
             {
+                while (await segments.ReadAsync(sink))
+                {
+                }
+            }
+            finally
+            {
+                sink.Regions.Close();
             }
 
             return new Wire.PushReply();
@@ -26,9 +35,17 @@ public static class ParameterServerService
     {
         using IWeightsSubscription subscription = port.Subscribe(request.Term, request.Incarnation);
         await call.SendHeadersAsync();
+        bool share = request.HostIdentity.Length > 0 && request.HostIdentity == HostIdentity.Own;
         while (await subscription.NextAsync(call.Cancellation) is { } next)
         {
             var header = new Wire.Weights { Term = next.Header.Term, Version = next.Header.Version, Bucket = next.Header.Bucket };
+            if (share && SharedRegion.Find(next.Payload.Address) is { } found)
+            {
+                header.Shared = SharedRegions.Name(found.Region, found.Offset, (long)next.Payload.Length * sizeof(float));
+                await responses.WriteAsync(header, call.Cancellation);
+                continue;
+            }
+
             await responses.WriteAsync(header, new NativeBytes(next.Payload.Address, next.Payload.Length * sizeof(float)), call.Cancellation);
         }
     }
@@ -37,12 +54,21 @@ public static class ParameterServerService
     {
         private ISegmentBuffer? _buffer;
 
+        public SharedRegions Regions { get; } = new();
+
         public async ValueTask<PayloadTarget> BeginAsync(Wire.Segment header, int length, CancellationToken cancellation)
         {
             SegmentHeader segment = WireMessages.FromWire(header);
             if (segment.Kind == SegmentKind.Evaluation)
             {
                 await port.CompleteSegmentAsync(segment, null, cancellation);
+                return PayloadTarget.Drop;
+            }
+
+            if (header.Shared is { } shared)
+            {
+                (_, NativeSpan place) = Regions.Find(shared) ?? throw new GrpcException(GrpcStatusCode.InvalidArgument, $"the worker's shared memory can't be mapped (process {shared.Pid}, {shared.Length} bytes)");
+                if (port.Wants(segment, place.Length)) await port.CompleteSegmentAsync(segment, Regions.Lend(place), cancellation);
                 return PayloadTarget.Drop;
             }
 

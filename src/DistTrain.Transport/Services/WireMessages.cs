@@ -24,6 +24,7 @@ internal static class WireMessages
                 ProtocolVersion = m.ProtocolVersion,
                 NumericsRevision = m.NumericsRevision,
                 Endpoint = m.Endpoint,
+                HostIdentity = m.HostIdentity,
             },
         },
         Msg.JoinReady m => new() { JoinReady = new() { JobHash = m.JobHash, DataHash = m.DataHash } },
@@ -167,7 +168,7 @@ internal static class WireMessages
 
     private static Msg.JoinRequest FromWire(Wire.JoinRequest request) => new(
         request.Role == Wire.Role.Server ? MemberRole.Server : MemberRole.Worker,
-        request.Host, request.Pid, request.Incarnation, request.ProtocolVersion, request.NumericsRevision, request.Endpoint);
+        request.Host, request.Pid, request.Incarnation, request.ProtocolVersion, request.NumericsRevision, request.Endpoint) { HostIdentity = request.HostIdentity };
 
     private static Wire.DataFacts ToWire(Msg.DataFacts facts) => new()
     {

@@ -76,7 +76,7 @@ public class JobReaderTests
     [InlineData("optimizer: { sgd: { groups: { match: a } } }", "job.yaml:3: optimizer.sgd.groups: expected a list of groups such as [{ match: '*.bias', weight_decay: 0 }], got a map")]
     [InlineData("training: { precision: half }", "job.yaml:3: training.precision: expected fp32, bf16 or fp16, got 'half'")]
     [InlineData("training: { clipnorm: 1 }", "job.yaml:3: unknown key 'training.clipnorm'; did you mean 'clip_norm'?")]
-    [InlineData("cluster: { consistency: sync }", "job.yaml:3: unknown key 'cluster.consistency'; allowed: failure_timeout, workers, servers, threads, cores, bucket_length")]
+    [InlineData("cluster: { consistency: sync }", "job.yaml:3: unknown key 'cluster.consistency'; allowed: failure_timeout, workers, servers, threads, cores, channel, bucket_length")]
     [InlineData("cluster: { workers: 0 }", "job.yaml:3: cluster.workers: 0 is out of range: expected 1 to 4096")]
     [InlineData("cluster: { failure_timeout: 3 }", "job.yaml:3: cluster.failure_timeout: expected a duration such as 500ms, 3s or 5 minutes, got '3'")]
     [InlineData("cluster: { failure_timeout: 1ms }", "job.yaml:3: cluster.failure_timeout: out of range: expected 100ms to 1h")]

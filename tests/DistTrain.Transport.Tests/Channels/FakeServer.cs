@@ -37,6 +37,12 @@ internal sealed class FakeServer : IParameterServerPort
         return new Room(this, new Pinned(length));
     }
 
+    public bool Wants(in SegmentHeader header, int length)
+    {
+        Interlocked.Increment(ref _calls);
+        return !Drops(header);
+    }
+
     public async ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation)
     {
         Interlocked.Increment(ref _calls);
