@@ -10,7 +10,12 @@ public abstract class ChannelContract
     protected const long Term = 5;
     protected const int Length = 1000;
 
-    private protected FakeServer Server { get; } = new();
+    protected ChannelContract(bool shares = false) => (Shares, Server) = (shares, new FakeServer { Shares = shares });
+
+    /// <summary>Whether tensors lie in memory that others can map.</summary>
+    protected bool Shares { get; }
+
+    private protected FakeServer Server { get; }
 
     protected abstract IChannel Subject { get; }
 
@@ -33,7 +38,7 @@ public abstract class ChannelContract
         var sent = new List<(SegmentHeader Header, Pinned Payload)>();
         for (int i = 0; i < 30; i++)
         {
-            sent.Add((Segment(i, bucket: i % 7), Pinned.Random(lengths[i % lengths.Length], i)));
+            sent.Add((Segment(i, bucket: i % 7), Pinned.Random(lengths[i % lengths.Length], i, Shares)));
             connection.Push(sent[i].Header, sent[i].Payload.Span);
         }
 
@@ -53,7 +58,7 @@ public abstract class ChannelContract
     public async Task Push_EvaluationSegments_ArriveWithoutPayloadAmongTheOthers()
     {
         IServerConnection connection = await ConnectAsync(new FakeSink(Length));
-        Pinned payload = Pinned.Random(Length, 1);
+        Pinned payload = Pinned.Random(Length, 1, Shares);
         SegmentHeader evaluation = Segment(8, bucket: -1, kind: SegmentKind.Evaluation);
 
         connection.Push(evaluation, default);
@@ -227,7 +232,7 @@ public abstract class ChannelContract
         {
             for (int c = 0; c < connections; c++)
             {
-                payloads.Add(Pinned.Random(Length, (i * connections) + c));
+                payloads.Add(Pinned.Random(Length, (i * connections) + c, Shares));
                 connected[c].Push(Segment(i, bucket: c, incarnation: (ulong)c + 1), payloads[^1].Span);
                 Server.Publish((ulong)c + 1, new WeightsHeader(Term, i, c), Pinned.Random(Length, -1 - (i * connections) - c));
             }

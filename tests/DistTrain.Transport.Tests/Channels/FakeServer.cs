@@ -16,6 +16,9 @@ internal sealed class FakeServer : IParameterServerPort
     private int _held;
     private int _calls;
 
+    /// <summary>Whether weights lie where others can map them; they then stay as they are.</summary>
+    public bool Shares { get; init; }
+
     public DistTrainException? Refusal { get; set; }
 
     public Func<SegmentHeader, bool> Drops { get; set; } = _ => false;
@@ -54,7 +57,7 @@ internal sealed class FakeServer : IParameterServerPort
     public IWeightsSubscription Subscribe(long term, ulong incarnation)
     {
         if (Refusal is { } refusal) throw refusal;
-        return _subscriptions[incarnation] = new Subscription();
+        return _subscriptions[incarnation] = new Subscription(this);
     }
 
     /// <summary>The next segment that comes.</summary>
@@ -83,8 +86,9 @@ internal sealed class FakeServer : IParameterServerPort
         public void Release() => Interlocked.Decrement(ref server._held);
     }
 
-    private sealed class Subscription : IWeightsSubscription
+    private sealed class Subscription(FakeServer server) : IWeightsSubscription
     {
+        private readonly List<Pinned> _kept = [];
         private Pinned? _reading;
 
         public Channel<(WeightsHeader Header, Pinned Payload)> Published { get; } = Channel.CreateUnbounded<(WeightsHeader, Pinned)>();
@@ -94,11 +98,12 @@ internal sealed class FakeServer : IParameterServerPort
         public async ValueTask<(WeightsHeader Header, NativeSpan Payload)?> NextAsync(CancellationToken cancellation)
         {
             // Only until this call might the last payload be read.
-            _reading?.Values.AsSpan().Fill(float.NegativeInfinity);
+            if (!server.Shares) _reading?.Values.Fill(float.NegativeInfinity);
+            else if (_reading is not null) _kept.Add(_reading);
             if (!await Published.Reader.WaitToReadAsync(cancellation)) return null;
             (WeightsHeader header, Pinned payload) = await Published.Reader.ReadAsync(cancellation);
-            _reading = new Pinned(payload.Values.Length);
-            payload.Values.CopyTo(_reading.Values, 0);
+            _reading = new Pinned(payload.Values.Length, server.Shares);
+            payload.Values.CopyTo(_reading.Values);
             return (header, _reading.Span);
         }
 

@@ -6,20 +6,53 @@ using DistTrain.Transport.Services;
 
 namespace DistTrain.Transport.Tests.Channels;
 
-public sealed class GrpcTensorChannelTests : ChannelContract, IAsyncLifetime
+/// <summary>Over the socket alone.</summary>
+public sealed class GrpcTensorChannelTests() : GrpcTensorChannelContract(shares: false);
+
+/// <summary>With payloads that stay where they are, in memory that both sides map.</summary>
+public sealed class SharedMemoryChannelTests() : GrpcTensorChannelContract(shares: true)
+{
+    [Fact]
+    public async Task Push_SharedSegments_AreReadInPlace()
+    {
+        Assert.Equal("shared-memory", Subject.Name);
+        var first = new FakeSink(Length);
+        IServerConnection connection = await ConnectAsync(first);
+        Server.Publish(1, new WeightsHeader(Term, 0, 0), Pinned.Random(Length, 1));
+        await first.NextAsync();
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var begun = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Server.BeforeTaking = async (_, _) =>
+        {
+            begun.TrySetResult();
+            await gate.Task;
+        };
+        Pinned payload = Pinned.Random(Length, 2, shared: true);
+        connection.Push(Segment(0), payload.Span);
+        await begun.Task.WaitAsync(Patience.Long);
+        // What is written now arrives, because nothing was copied.
+        payload.Values[7] = 42;
+        gate.SetResult();
+        Assert.Equal(42, BitConverter.Int32BitsToSingle((await Server.NextAsync()).Bits[7]));
+        await CloseAsync(connection);
+    }
+}
+
+public abstract class GrpcTensorChannelContract : ChannelContract, IAsyncLifetime
 {
     private readonly GrpcServer _host = new(new() { Listen = [new(IPAddress.Loopback, 0)], StatusOf = ServiceStatus.Of });
     private readonly List<GrpcChannel> _clients = [];
     private ServerAddress? _address;
 
-    public GrpcTensorChannelTests()
+    protected GrpcTensorChannelContract(bool shares)
+        : base(shares)
     {
         Subject = new GrpcTensorChannel(endpoint =>
         {
             var client = new GrpcChannel(endpoint);
             lock (_clients) _clients.Add(client);
             return client;
-        });
+        }, shares);
     }
 
     protected override IChannel Subject { get; }
