@@ -94,16 +94,36 @@ public sealed unsafe class ModelRun : IDisposable
     /// </param>
     public void Forward(float* weights, int rows, in StepKey key, GradientPlan? plan = null)
     {
+        int node = 0;
+        TryForward(weights, rows, key, plan, gate: null, ref node);
+    }
+
+    /// <summary>
+    /// <see cref="Forward"/> as far as the weights are there: false when a layer's are not, and then to be called again with
+    /// everything as it was.
+    /// </summary>
+    /// <param name="weights">As in <see cref="Forward"/>.</param>
+    /// <param name="rows">As in <see cref="Forward"/>.</param>
+    /// <param name="key">As in <see cref="Forward"/>.</param>
+    /// <param name="plan">As in <see cref="Forward"/>.</param>
+    /// <param name="gate">Says what is there; null for everything.</param>
+    /// <param name="node">Where to go on: 0 at first, kept by the caller.</param>
+    public bool TryForward(float* weights, int rows, in StepKey key, GradientPlan? plan, IWeightsGate? gate, ref int node)
+    {
         plan?.Check(rows);
         Enter(weights, rows, key.Training ? plan : null, listener: null);
         _step.Key = key;
         IReadOnlyList<LayerNode> nodes = _model.Graph.Nodes;
-        for (int i = 0; i < nodes.Count; i++)
+        for (; node < nodes.Count; node++)
         {
-            if (nodes[i].Layer.IsView) continue;
-            RunForward(i);
-            if (key.Training) _buffers.Packing?.After(i, rows, _step.Pool);
+            if (nodes[node].Layer.IsView) continue;
+            if (gate is not null && !Has(gate, nodes[node].Layer)) return false;
+            RunForward(node);
+            if (key.Training) _buffers.Packing?.After(node, rows, _step.Pool);
         }
+
+        // What no layer reads is read by the loss.
+        return gate is null || _model.LossScale is not { } scale || gate.Has(_model.Layout.Tensors[scale.Tensor].Offset, _model.Layout.Length);
     }
 
     /// <summary>
@@ -244,6 +264,17 @@ public sealed unsafe class ModelRun : IDisposable
         }
 
         _step.Plan = plan;
+    }
+
+    private bool Has(IWeightsGate gate, Layer layer)
+    {
+        foreach (Parameter parameter in layer.Parameters)
+        {
+            TensorEntry tensor = _model.Layout.Tensors[parameter.Index];
+            if (!gate.Has(tensor.Offset, tensor.End)) return false;
+        }
+
+        return true;
     }
 
     private void RunForward(int i)

@@ -41,6 +41,9 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     /// <summary>The step that the buffers belong to; -1 when free.</summary>
     public long Step { get; private set; } = -1;
 
+    /// <summary>Whether all of it was computed, and pushed.</summary>
+    public bool Complete { get; set; }
+
     /// <summary>The statistics of the nodes that are computed, known before backward begins.</summary>
     public SegmentStats[] Stats { get; private set; } = [];
 
@@ -60,10 +63,13 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
         if (Stats.Length != rows.Nodes.Count) Stats = new SegmentStats[rows.Nodes.Count];
         if (_wire.IsExact) SentStats = Stats;
         else if (SentStats.Length != rows.Sent.Count) (SentStats, _leaves) = (new SegmentStats[rows.Sent.Count], new int[rows.Sent.Count + 1]);
-        (Step, Sent, Plan) = (step, rows.Sent, rows.Plan);
+        (Step, Sent, Plan, Complete) = (step, rows.Sent, rows.Plan, false);
         for (int node = 0; node < rows.Nodes.Count; node++) Plan.Gradients[node] = (nint)(_wire.IsExact ? _buffers[node].Pointer : vectors![node]);
         for (int node = 0; node < rows.Sent.Count && !_wire.IsExact; node++) _leaves[node + 1] = _leaves[node] + rows.Sent[node].Length;
     }
+
+    /// <summary>The round is not gone on with: it is free.</summary>
+    public void Abandon() => Step = -1;
 
     /// <summary>Joins the statistics of what was computed to those of what is sent.</summary>
     public void JoinStats()

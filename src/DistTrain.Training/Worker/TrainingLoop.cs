@@ -73,6 +73,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     private readonly KernelPool _pool;
     private readonly long[] _examples;
     private readonly ModelRun _run;
+    private int _node;
 
     public TrainingLoop(WorkerSetup setup, ShardTree tree)
     {
@@ -93,8 +94,24 @@ internal sealed unsafe class TrainingLoop : IDisposable
     /// <summary>One step for the shards of <paramref name="rows"/>, into the buffers of <paramref name="round"/>.</summary>
     public void Step(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets)
     {
+        Begin(rows, round);
+        TryStep(weights, rows, round, buckets, gate: null);
+    }
+
+    /// <summary>Begins a step for the shards of <paramref name="rows"/>: takes their examples.</summary>
+    public void Begin(ShardRows rows, GradientRound round)
+    {
         Gather(round.Step, rows);
-        _run.Forward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan);
+        _node = 0;
+    }
+
+    /// <summary>
+    /// Goes on with the step that was begun: forward as far as the weights are there, and once all are, to its end. False
+    /// while some are missing.
+    /// </summary>
+    public bool TryStep(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets, IWeightsGate? gate)
+    {
+        if (!_run.TryForward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan, gate, ref _node)) return false;
         _run.Loss(rows.Rows, rows.Plan, round.Stats);
         round.JoinStats();
         foreach (SegmentStats stats in round.Stats)
@@ -104,6 +121,8 @@ internal sealed unsafe class TrainingLoop : IDisposable
 
         buckets.Begin(round);
         _run.Backward(weights, rows.Rows, rows.Plan, buckets);
+        round.Complete = true;
+        return true;
     }
 
     /// <summary>The sums of one shard of the test set; the examples count in ascending order.</summary>

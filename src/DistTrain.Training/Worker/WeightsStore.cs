@@ -26,6 +26,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private readonly Lock _lock = new();
     private readonly int[] _arrived = new int[2];
     private readonly long[] _version = [Nothing, Nothing];
+    private (long Version, long Start, long End)? _awaited;
     private long _inUse = Nothing;
     private TaskCompletionSource? _released;
 
@@ -41,6 +42,9 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
         _versions = [.. plan.Buckets.Select(_ => Nothing)];
     }
 
+    /// <summary>Called when what <see cref="Has"/> was asked for is there.</summary>
+    public Action? Arrived { get; init; }
+
     /// <summary>The flat vector at a complete version; valid until version + 2 may arrive: see <see cref="Use"/>.</summary>
     public unsafe float* At(long version) => _overlays.Length > 0 ? _overlays[version & 1]!.Pointer : _halves[version & 1].Pointer;
 
@@ -55,6 +59,31 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
         }
 
         released?.SetResult();
+    }
+
+    /// <summary>
+    /// Whether elements [start, end) have arrived at a version, or a later one of the same half. If not, <c>arrived</c> is
+    /// called once when they have; of several such questions the last one counts.
+    /// </summary>
+    public bool Has(long version, long start, long end)
+    {
+        lock (_lock)
+        {
+            if (HasAll(version, start, end)) return true;
+            _awaited = (version, start, end);
+            return false;
+        }
+    }
+
+    private bool HasAll(long version, long start, long end)
+    {
+        // Each bucket's versions ascend, and no half is written before its version is nobody's.
+        foreach (Bucket bucket in _plan.Buckets)
+        {
+            if (bucket.End > start && bucket.Offset < end && _versions[bucket.Index] < version) return false;
+        }
+
+        return true;
     }
 
     /// <inheritdoc/>
@@ -102,15 +131,19 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
             _wire.Unpack(Packed(header), At(header.Version) + bucket.Offset, bucket.Length);
         }
 
+        bool complete, awaited;
         lock (_lock)
         {
             int half = (int)(header.Version & 1);
             if (header.Version < _version[half]) return;
             _versions[header.Bucket] = header.Version;
-            if (++_arrived[half] < _plan.Buckets.Length) return;
+            complete = ++_arrived[half] == _plan.Buckets.Length;
+            awaited = _awaited is { } what && HasAll(what.Version, what.Start, what.End);
+            if (awaited) _awaited = null;
         }
 
-        _complete(header.Version);
+        if (complete) _complete(header.Version);
+        if (awaited) Arrived?.Invoke();
     }
 
     /// <inheritdoc/>

@@ -6,18 +6,23 @@ using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
 using DistTrain.Kernels;
+using DistTrain.Nn;
 
 namespace DistTrain.Training.Worker;
 
 /// <summary>A version of the weights has arrived whole, under a term.</summary>
 internal sealed record WeightsComplete(long Term, long Version);
 
+/// <summary>Weights that the worker waits for have arrived.</summary>
+internal sealed record WeightsArrived(long Term);
+
 /// <summary>The connection to a partition's server was lost.</summary>
 internal sealed record ServerLost(long Term, int Partition, string Cause);
 
 /// <summary>
-/// The actor that computes shards. It takes a step when the weights of that version are there, the step is granted,
-/// the step before the last is committed (so its buffers are free), and it has shards that it hasn't pushed yet.
+/// The actor that computes shards. It takes a step when the step is granted, the step before the last is committed (so its
+/// buffers are free), and it has shards that it hasn't pushed yet. It begins as soon as the first layer's weights of that
+/// version are there; where a layer's are missing it goes back to its mailbox until they come.
 /// </summary>
 public sealed class Worker : IActor, IAsyncDisposable
 {
@@ -31,7 +36,13 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly List<GradientRound> _rounds = [];
     private readonly GradientVectors _vectors;
     private readonly List<SegmentHeader> _evaluated = [];
-    private readonly HashSet<int> _done = [];
+    private readonly Gate _gate = new();
+    private HashSet<int> _done = [];
+    private HashSet<int> _before = [];
+    private List<ShardRows>? _groups;
+    private GradientRound? _round;
+    private int _group;
+    private long _step = -1;
     private readonly Dictionary<(int Size, bool Halves), List<ShardRows>> _rows = [];
     private WorkerTerm? _term;
     private ImmutableArray<int> _shards = [];
@@ -62,6 +73,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             case Assignment assignment when IsCurrent(assignment.Term):
                 _shards = assignment.Shards;
                 _rows.Clear();
+                Reconsider();
                 break;
             case Clock clock when IsCurrent(clock.Term):
                 _granted = Math.Max(_granted, clock.GrantedUntil);
@@ -69,7 +81,9 @@ public sealed class Worker : IActor, IAsyncDisposable
                 break;
             case WeightsComplete weights when IsCurrent(weights.Term) && weights.Version > _version:
                 _version = weights.Version;
-                _done.Clear();
+                if (_version > _step) StandAt(_version);
+                break;
+            case WeightsArrived arrived when IsCurrent(arrived.Term):
                 break;
             case Evaluate evaluate when IsCurrent(evaluate.Term):
                 _evaluation = evaluate;
@@ -121,7 +135,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         if (_term is not null) await _term.DisposeAsync();
         (_version, _granted, _committed, _evaluation) = (-1, 0, 0, null);
-        _done.Clear();
+        StandAt(-1);
         _shards = [];
         _evaluated.Clear();
         _term = new WorkerTerm(_setup, topology, _channel, _incarnation, context.Self);
@@ -132,29 +146,83 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         _log($"lost the connection to server {_term!.Servers[lost.Partition].Member} ({_term.Servers[lost.Partition].Endpoint}): {lost.Cause}; connecting again");
         await _term.ConnectAsync(lost.Partition, _reconnectFor, context.Stopping);
-        foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed)) _term.Buckets.Resend(round, lost.Partition);
+        foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed && r.Complete)) _term.Buckets.Resend(round, lost.Partition);
         if (lost.Partition == 0) PushEvaluation(_term);
     }
 
+    // The worker is at the newest version that is there whole, or, when it has nothing left to do there, one further.
     private unsafe void StepIfPossible(WorkerTerm term)
     {
-        long step = _version;
-        if (step < 0 || step >= _granted || _committed < step - 1) return;
-        if (!_done.IsSupersetOf(_shards)) Compute(term, step);
+        while (_version >= 0 && _step >= 0)
+        {
+            if (_groups is null && _done.IsSupersetOf(_shards))
+            {
+                if (_step > _version || !Allowed(_step + 1) || !term.Weights.Has(_step + 1, 0, term.FirstTensor)) return;
+                (_before, _done) = (_done, _before);
+                _done.Clear();
+                _step++;
+            }
+
+            if (!Allowed(_step) || !TryCompute(term)) return;
+        }
     }
 
-    private unsafe void Compute(WorkerTerm term, long step)
+    private bool Allowed(long step) => step < _granted && _committed >= step - 1;
+
+    // Each group of rows in turn; false while weights are missing.
+    private unsafe bool TryCompute(WorkerTerm term)
     {
-        term.Weights.Use(step);
-        foreach (ShardRows rows in RowsFor(step))
+        if (_groups is null)
         {
-            GradientRound round = FreeRound();
-            round.Begin(step, rows);
-            _loop.Step(term.Weights.At(step), rows, round, term.Buckets);
-            foreach (int shard in rows.Shards) _done.Add(shard);
+            term.Weights.Use(_step);
+            (_groups, _group) = (RowsFor(_step), 0);
         }
 
+        for (; _group < _groups.Count; _group++)
+        {
+            ShardRows rows = _groups[_group];
+            if (_round is null)
+            {
+                _round = FreeRound();
+                _round.Begin(_step, rows);
+                _loop.Begin(rows, _round);
+            }
+
+            (_gate.Store, _gate.Version) = (term.Weights, _step);
+            if (!_loop.TryStep(term.Weights.At(_step), rows, _round, term.Buckets, _version >= _step ? null : _gate)) return false;
+            foreach (int shard in rows.Shards) _done.Add(shard);
+            _round = null;
+        }
+
+        _groups = null;
         term.Weights.Use(null);
+        return true;
+    }
+
+    // Nothing is begun, or gone on with.
+    private void StandAt(long step)
+    {
+        Abandon();
+        _step = step;
+        _done.Clear();
+        _before.Clear();
+    }
+
+    // After a reassignment, what was begun is begun anew; a step ahead of the weights may have to wait for more shards of the one before.
+    private void Reconsider()
+    {
+        Abandon();
+        if (_step <= _version || _version < 0) return;
+        _step--;
+        (_before, _done) = (_done, _before);
+        _before.Clear();
+    }
+
+    private void Abandon()
+    {
+        _round?.Abandon();
+        (_round, _groups) = (null, null);
+        _term?.Weights.Use(null);
     }
 
     // The plan for the whole assignment is kept for each mini-batch size; what is left of one after a reassignment isn't.
@@ -185,7 +253,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         var stats = new Dictionary<int, SegmentStats>();
         term.Weights.Use(_version);
         foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(term.Weights.At(_version), shard);
-        term.Weights.Use(null);
+        term.Weights.Use(_groups is null ? null : _step);
         _evaluated.Clear();
         foreach (ShardRange node in _tree.TopNodes(evaluation.Shards))
         {
@@ -206,5 +274,15 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (node.Length == 1) return leaves[node.Lo];
         int split = ShardTree.SplitPoint(node);
         return SegmentStats.Join(Join(node with { Hi = split }, leaves), Join(node with { Lo = split }, leaves));
+    }
+
+    /// <summary>What is there of the weights of the step in hand.</summary>
+    private sealed class Gate : IWeightsGate
+    {
+        public WeightsStore? Store { get; set; }
+
+        public long Version { get; set; }
+
+        public bool Has(long start, long end) => Store!.Has(Version, start, end);
     }
 }

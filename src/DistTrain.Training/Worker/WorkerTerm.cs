@@ -22,7 +22,12 @@ internal sealed class WorkerTerm : IAsyncDisposable
         (Number, Servers) = (topology.Term, topology.Servers);
         var plan = new BucketPlan(setup.Model.Layout, topology.Servers.Length, topology.BucketLength);
         long term = topology.Term;
-        Weights = new WeightsStore(setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), setup.Wire.Weights, setup.SharesMemory);
+        var arrived = new WeightsArrived(term);
+        Weights = new WeightsStore(setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), setup.Wire.Weights, setup.SharesMemory)
+        {
+            Arrived = () => Post(arrived),
+        };
+        FirstTensor = setup.Model.Layout.Tensors[0].End;
         Connections = new IServerConnection[topology.Servers.Length];
         Buckets = new GradientBuckets(plan, Connections, term, incarnation);
     }
@@ -32,6 +37,9 @@ internal sealed class WorkerTerm : IAsyncDisposable
     public ImmutableArray<ServerAddress> Servers { get; }
 
     public WeightsStore Weights { get; }
+
+    /// <summary>Where the first tensor ends: once it is there, a pass can begin.</summary>
+    public long FirstTensor { get; }
 
     public GradientBuckets Buckets { get; }
 
