@@ -58,6 +58,10 @@ public interface IDataset
     /// </summary>
     string ContentHash { get; }
 
+    /// <summary>What a feature that is 0 in the source, a black pixel, became by scaling and standardising. What comes in
+    /// from outside of an image has this value.</summary>
+    float Black => 0;
+
     /// <summary>Writes the features of <paramref name="examples"/>, one row each, to <paramref name="inputs"/>:
     /// (examples.Length, FeatureCount), contiguous.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An index is outside [0, Count).</exception>

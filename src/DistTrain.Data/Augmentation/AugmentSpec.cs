@@ -5,7 +5,7 @@ namespace DistTrain.Data;
 /// <summary>
 /// One change that training images go through each time they are used, an item of <c>data.augment</c>. Images are
 /// [channels, height, width]; a value is what the data gives after scaling or standardising, and what comes in from outside
-/// of an image is 0. The random numbers belong to (seed, epoch, example, place in the list), so they are the same whoever
+/// of an image is black, <see cref="IDataset.Black"/>. The random numbers belong to (seed, epoch, example, place in the list), so they are the same whoever
 /// prepares the example.
 /// </summary>
 public abstract record AugmentSpec
@@ -153,7 +153,7 @@ public sealed record NoiseAugment(double Sd) : AugmentSpec
     public override IReadOnlyList<(string Key, double Value)> Options => [("sd", Sd)];
 }
 
-/// <summary>Sets a square to 0 whose centre is any pixel, so that it may reach over the edge (DeVries and Taylor, 2017).</summary>
+/// <summary>Blackens a square whose centre is any pixel, so that it may reach over the edge (DeVries and Taylor, 2017).</summary>
 /// <param name="Size">Its side.</param>
 public sealed record CutoutAugment(int Size) : AugmentSpec
 {

@@ -19,7 +19,7 @@ internal sealed unsafe class BatchSource
     {
         (_setup, _tree) = (setup, tree);
         _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
-        _augmenter = setup.Augment.IsDefaultOrEmpty ? null : new Augmenter(setup.Augment, setup.Train.InputShape, setup.Seed);
+        _augmenter = setup.Augment.IsDefaultOrEmpty ? null : new Augmenter(setup.Augment, setup.Train.InputShape, setup.Seed, setup.Train.Black);
         _examples = new long[MaxRows];
     }
 
