@@ -28,6 +28,9 @@ public readonly record struct TargetSpec(TargetKind Kind, int Width, int Length 
     /// <summary><paramref name="width"/> real numbers.</summary>
     public static TargetSpec Real(int width) => new(TargetKind.RealValues, width);
 
+    /// <summary>Labels or real values of one example.</summary>
+    public int PerRow => Kind == TargetKind.ClassLabel ? Length : Width;
+
     /// <inheritdoc/>
     public override string ToString() => Kind == TargetKind.ClassLabel
         ? Length == 1 ? $"{Width} classes" : $"{Width} classes at each of {Length} positions"

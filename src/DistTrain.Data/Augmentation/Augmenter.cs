@@ -5,7 +5,7 @@ using DistTrain.Kernels;
 namespace DistTrain.Data;
 
 /// <summary>
-/// Changes gathered training images in place, as a list of <see cref="AugmentSpec"/>s says. Allocates nothing once made;
+/// Changes gathered training images in place, as a list of <see cref="AugmentSpec"/>s says, but for what a <see cref="Mixer"/> does. Allocates nothing once made;
 /// one thread at a time.
 /// </summary>
 public sealed class Augmenter
@@ -82,6 +82,8 @@ public sealed class Augmenter
                 break;
             case CutoutAugment cutout:
                 Cut(image, draws.Whole(0, _height) - (cutout.Size / 2), draws.Whole(1, _width) - (cutout.Size / 2), cutout.Size);
+                break;
+            case MixAugment:
                 break;
             default:
                 if (place != _affine!.Place) break;
