@@ -19,6 +19,13 @@ internal static class GatherChecks
         return (int)example;
     }
 
+    /// <summary>The index, checked against a number of examples that no array need hold.</summary>
+    public static long Index(long example, long count)
+    {
+        if ((ulong)example >= (ulong)count) ThrowIndex(example, count);
+        return example;
+    }
+
     public static void Kind(TargetSpec target, TargetKind wanted)
     {
         if (target.Kind != wanted) ThrowKind(target);

@@ -28,6 +28,9 @@ public readonly record struct TargetSpec(TargetKind Kind, int Width, int Length 
     /// <summary><paramref name="width"/> real numbers.</summary>
     public static TargetSpec Real(int width) => new(TargetKind.RealValues, width);
 
+    /// <summary>Labels or real values of one example.</summary>
+    public int PerRow => Kind == TargetKind.ClassLabel ? Length : Width;
+
     /// <inheritdoc/>
     public override string ToString() => Kind == TargetKind.ClassLabel
         ? Length == 1 ? $"{Width} classes" : $"{Width} classes at each of {Length} positions"
@@ -57,6 +60,10 @@ public interface IDataset
     /// that has the same data, whether its files are compressed or not.
     /// </summary>
     string ContentHash { get; }
+
+    /// <summary>What a feature that is 0 in the source, a black pixel, became by scaling and standardising. What comes in
+    /// from outside of an image has this value.</summary>
+    float Black => 0;
 
     /// <summary>Writes the features of <paramref name="examples"/>, one row each, to <paramref name="inputs"/>:
     /// (examples.Length, FeatureCount), contiguous.</summary>

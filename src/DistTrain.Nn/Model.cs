@@ -64,6 +64,9 @@ public sealed class Model
 
     internal Loss LossFunction { get; }
 
+    /// <summary>What training minimises where labels are mixed: the same loss of soft targets. Null where they are not.</summary>
+    internal Loss? MixedLoss { get; private init; }
+
     /// <summary>Infers all shapes and lays the tensors out.</summary>
     /// <param name="spec">The layers.</param>
     /// <param name="loss">The loss.</param>
@@ -71,10 +74,12 @@ public sealed class Model
     /// <param name="classes">How many classes the labels have; null for regression.</param>
     /// <param name="targetWidth">Values of one example's target, for regression; else it is not read.</param>
     /// <param name="labels">Labels of one example, where they are classes; null doesn't compare them with the output.</param>
+    /// <param name="mixesLabels">Whether training has a share of each class in place of labels (mixup, CutMix); evaluation has labels.</param>
     /// <param name="precision">What values and gradients between layers are rounded to.</param>
     /// <exception cref="DistTrainException">A layer or the loss does not fit: which, what it got, what it wanted.</exception>
     public static Model Build(
-        ModelSpec spec, LossSpec loss, ImmutableArray<int> inputShape, int? classes, int targetWidth, int? labels = null, FloatFormat precision = FloatFormat.Float32)
+        ModelSpec spec, LossSpec loss, ImmutableArray<int> inputShape, int? classes, int targetWidth, int? labels = null,
+        bool mixesLabels = false, FloatFormat precision = FloatFormat.Float32)
     {
         if (spec.Layers.IsDefaultOrEmpty) throw new DistTrainException(ExitCode.BadUsage, "model: got no layers, wanted at least one");
         var network = new NetworkBuilder(inputShape);
@@ -96,6 +101,7 @@ public sealed class Model
         return new Model([.. parameters], network.Graph, compiled, [.. network.Summary], inputShape, network.Shape, classes is not null)
         {
             Rectified = [.. network.Rectified],
+            MixedLoss = mixesLabels ? loss.CompileMixed(network.Shape, classes) : null,
         };
     }
 

@@ -75,7 +75,7 @@ public sealed unsafe class ModelRun : IDisposable
     /// <summary>(rows, positions): class labels from 0, which the caller fills when <see cref="Model.HasAccuracy"/>.</summary>
     public int* Labels { get; }
 
-    /// <summary>(rows, outputs): real targets, which the caller fills when the model has no labels.</summary>
+    /// <summary>(rows, outputs): real targets, which the caller fills when the model has no labels, or trains with mixed ones.</summary>
     public float* Targets { get; }
 
     /// <summary>(rows, outputs): what <see cref="Forward"/> computed last; before the loss's own softmax.</summary>
@@ -140,7 +140,8 @@ public sealed unsafe class ModelRun : IDisposable
     {
         CheckRows(rows);
         plan.Check(rows);
-        RunLoss(rows, _buffers.OutputGradient);
+        Loss loss = _model.MixedLoss ?? _model.LossFunction;
+        RunLoss(loss, rows, _buffers.OutputGradient);
         float scale = _model.LossScale?.Factor(_step.Weights) ?? 1;
         if (scale != 1 && _buffers.OutputGradient != null)
         {
@@ -149,7 +150,7 @@ public sealed unsafe class ModelRun : IDisposable
 
         for (int node = 0; node < plan.NodeCount; node++)
         {
-            SegmentStats stats = Join(plan.LeafRows, new ShardRange(plan.NodeLeaves[node], plan.NodeLeaves[node + 1]));
+            SegmentStats stats = Join(loss, plan.LeafRows, new ShardRange(plan.NodeLeaves[node], plan.NodeLeaves[node + 1]));
             perNode[node] = stats with { LossSum = scale * stats.LossSum, WeightSum = scale * stats.WeightSum };
         }
     }
@@ -206,8 +207,8 @@ public sealed unsafe class ModelRun : IDisposable
     public void AccumulateEvaluation(int rows, ref SegmentStats running)
     {
         CheckRows(rows);
-        RunLoss(rows, gradient: null);
-        Accumulate(0, rows, ref running);
+        RunLoss(_model.LossFunction, rows, gradient: null);
+        Accumulate(_model.LossFunction, 0, rows, ref running);
     }
 
     /// <summary>
@@ -299,7 +300,7 @@ public sealed unsafe class ModelRun : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, MaxRows, name);
     }
 
-    private void RunLoss(int rows, float* gradient) => _model.LossFunction.Run(new LossRows
+    private void RunLoss(Loss loss, int rows, float* gradient) => loss.Run(new LossRows
     {
         Rows = rows,
         Output = Output,
@@ -313,30 +314,31 @@ public sealed unsafe class ModelRun : IDisposable
         Pool = _step.Pool,
     });
 
-    private SegmentStats Join(int[] leafRows, ShardRange leaves)
+    private SegmentStats Join(Loss loss, int[] leafRows, ShardRange leaves)
     {
         if (leaves.Length > 1)
         {
             int split = ShardTree.SplitPoint(leaves);
-            return SegmentStats.Join(Join(leafRows, leaves with { Hi = split }), Join(leafRows, leaves with { Lo = split }));
+            return SegmentStats.Join(Join(loss, leafRows, leaves with { Hi = split }), Join(loss, leafRows, leaves with { Lo = split }));
         }
 
         SegmentStats sums = default;
-        Accumulate(leafRows[leaves.Lo], leafRows[leaves.Hi], ref sums);
+        Accumulate(loss, leafRows[leaves.Lo], leafRows[leaves.Hi], ref sums);
         return sums;
     }
 
     // A row may have several positions (tokens), which count one by one.
-    private void Accumulate(int from, int to, ref SegmentStats running)
+    private void Accumulate(Loss loss, int from, int to, ref SegmentStats running)
     {
-        Loss loss = _model.LossFunction;
+        // Mixed labels are nothing that a prediction could hit.
+        bool hits = _model.HasAccuracy && loss != _model.MixedLoss;
         double lossSum = running.LossSum, weightSum = running.WeightSum;
         long correct = running.Correct, predictions = running.Predictions;
         for (long i = (long)from * loss.Positions; i < (long)to * loss.Positions; i++)
         {
             lossSum += _losses[i];
             weightSum += loss.WritesWeights ? _weights[i] : loss.WeightPerPosition;
-            if (!_model.HasAccuracy || !loss.Counts(Labels[i])) continue;
+            if (!hits || !loss.Counts(Labels[i])) continue;
             correct += _correct[i];
             predictions++;
         }

@@ -5,7 +5,7 @@ namespace DistTrain.Data;
 
 /// <summary>
 /// Shift, rotation and scale as one map about the image's centre: the pixel at p of the result is what lies at
-/// centre + R(−angle)·(p − centre − shift)/factor, read bilinearly, 0 outside. Reading once blurs less than three times.
+/// centre + R(−angle)·(p − centre − shift)/factor, read bilinearly, black outside. Reading once blurs less than three times.
 /// </summary>
 internal sealed class AffineSampler
 {
@@ -13,9 +13,11 @@ internal sealed class AffineSampler
     private readonly double _degrees;
     private readonly double _least = 1;
     private readonly double _most = 1;
+    private readonly float _black;
 
-    private AffineSampler(ImmutableArray<AugmentSpec> items)
+    private AffineSampler(ImmutableArray<AugmentSpec> items, float black)
     {
+        _black = black;
         Place = -1;
         for (int i = items.Length - 1; i >= 0; i--)
         {
@@ -42,7 +44,7 @@ internal sealed class AffineSampler
     public int Place { get; }
 
     /// <summary>The map of a list; null where none of its items is part of one.</summary>
-    public static AffineSampler? Of(ImmutableArray<AugmentSpec> items) => new AffineSampler(items) is { Place: >= 0 } sampler ? sampler : null;
+    public static AffineSampler? Of(ImmutableArray<AugmentSpec> items, float black) => new AffineSampler(items, black) is { Place: >= 0 } sampler ? sampler : null;
 
     /// <summary>Draws a map and applies it: <paramref name="source"/> and <paramref name="result"/> are (channels, height, width).</summary>
     public void Sample(Draws draws, ReadOnlySpan<float> source, Span<float> result, int channels, int height, int width)
@@ -63,12 +65,12 @@ internal sealed class AffineSampler
         }
     }
 
-    private static void Read(ReadOnlySpan<float> source, double y, double x, int channels, int height, int width, Span<float> result)
+    private void Read(ReadOnlySpan<float> source, double y, double x, int channels, int height, int width, Span<float> result)
     {
         int plane = height * width;
         if (!(y > -1 && y < height && x > -1 && x < width))
         {
-            for (int c = 0; c < channels; c++) result[c * plane] = 0;
+            for (int c = 0; c < channels; c++) result[c * plane] = _black;
             return;
         }
 
@@ -78,8 +80,8 @@ internal sealed class AffineSampler
         for (int c = 0; c < channels; c++)
         {
             int at = (c * plane) + (top * width) + left;
-            float nw = above && west ? source[at] : 0, ne = above && east ? source[at + 1] : 0;
-            float sw = below && west ? source[at + width] : 0, se = below && east ? source[at + width + 1] : 0;
+            float nw = above && west ? source[at] : _black, ne = above && east ? source[at + 1] : _black;
+            float sw = below && west ? source[at + width] : _black, se = below && east ? source[at + width + 1] : _black;
             result[c * plane] = (((nw * (1 - fx)) + (ne * fx)) * (1 - fy)) + (((sw * (1 - fx)) + (se * fx)) * fy);
         }
     }

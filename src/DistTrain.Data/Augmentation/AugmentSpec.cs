@@ -5,8 +5,8 @@ namespace DistTrain.Data;
 /// <summary>
 /// One change that training images go through each time they are used, an item of <c>data.augment</c>. Images are
 /// [channels, height, width]; a value is what the data gives after scaling or standardising, and what comes in from outside
-/// of an image is 0. The random numbers belong to (seed, epoch, example, place in the list), so they are the same whoever
-/// prepares the example.
+/// of an image is black, <see cref="IDataset.Black"/>. The random numbers belong to (seed, epoch, example, place in the list), so they are the same whoever
+/// prepares the example; those of a <see cref="MixAugment"/> to the step and the place in it.
 /// </summary>
 public abstract record AugmentSpec
 {
@@ -20,12 +20,16 @@ public abstract record AugmentSpec
         [BrightnessAugment.Name] = c => new BrightnessAugment(Option(c, "by", 0, MostValue)),
         [NoiseAugment.Name] = c => new NoiseAugment(Option(c, "sd", 0, MostValue)),
         [CutoutAugment.Name] = c => new CutoutAugment((int)Integer(c, "size", 1, MostPixels)),
+        [MixupAugment.Name] = c => new MixupAugment(Alpha(c, MixupAugment.UsualAlpha), Probability(c)),
+        [CutMixAugment.Name] = c => new CutMixAugment(Alpha(c, CutMixAugment.UsualAlpha), Probability(c)),
     };
 
     private const int MostPixels = 1 << 16;
     private const double MostValue = 1e6;
     private const double SmallestFactor = 0.01;
     private const double LargestFactor = 100;
+    private const double SmallestAlpha = 0.001;
+    private const double LargestAlpha = 1000;
 
     /// <summary>The kinds there are.</summary>
     public static IReadOnlyCollection<string> Kinds => Readers.Keys;
@@ -50,6 +54,10 @@ public abstract record AugmentSpec
     private static double Named(NamedChoice choice, string key) => choice.HasMainValue
         ? throw choice.Options.Error($"'{choice.Name}' takes named options, got {choice.Options.Describe()}")
         : choice.Options.Require(key).AsNumber(SmallestFactor, LargestFactor);
+
+    private static double Alpha(NamedChoice choice, double usual) => Option(choice, "alpha", SmallestAlpha, LargestAlpha, usual);
+
+    private static double Probability(NamedChoice choice) => choice.HasMainValue ? 1 : choice.Options.Number("probability", 1, 0, 1);
 
     private static double Option(NamedChoice choice, string key, double least, double most, double? fallback = null) =>
         choice.HasMainValue ? choice.Options.AsNumber(least, most)
@@ -153,7 +161,7 @@ public sealed record NoiseAugment(double Sd) : AugmentSpec
     public override IReadOnlyList<(string Key, double Value)> Options => [("sd", Sd)];
 }
 
-/// <summary>Sets a square to 0 whose centre is any pixel, so that it may reach over the edge (DeVries and Taylor, 2017).</summary>
+/// <summary>Blackens a square whose centre is any pixel, so that it may reach over the edge (DeVries and Taylor, 2017).</summary>
 /// <param name="Size">Its side.</param>
 public sealed record CutoutAugment(int Size) : AugmentSpec
 {

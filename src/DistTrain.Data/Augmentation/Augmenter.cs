@@ -5,7 +5,7 @@ using DistTrain.Kernels;
 namespace DistTrain.Data;
 
 /// <summary>
-/// Changes gathered training images in place, as a list of <see cref="AugmentSpec"/>s says. Allocates nothing once made;
+/// Changes gathered training images in place, as a list of <see cref="AugmentSpec"/>s says, but for what a <see cref="Mixer"/> does. Allocates nothing once made;
 /// one thread at a time.
 /// </summary>
 public sealed class Augmenter
@@ -23,14 +23,16 @@ public sealed class Augmenter
     private readonly int _height;
     private readonly int _width;
     private readonly float[] _copy;
+    private readonly float _black;
     private readonly AffineSampler? _affine;
 
     /// <summary>Makes ready for images of a shape.</summary>
     /// <param name="items">What to do, in order.</param>
     /// <param name="shape">One image: [channels, height, width].</param>
     /// <param name="seed">The job's seed.</param>
+    /// <param name="black">What a black pixel is in these images; see <see cref="IDataset.Black"/>.</param>
     /// <exception cref="DistTrainException">BadUsage: the examples are no such images, or a kind is there twice.</exception>
-    public Augmenter(ImmutableArray<AugmentSpec> items, ImmutableArray<int> shape, ulong seed)
+    public Augmenter(ImmutableArray<AugmentSpec> items, ImmutableArray<int> shape, ulong seed, float black = 0)
     {
         if (shape is not [var channels, var height, var width])
         {
@@ -41,7 +43,8 @@ public sealed class Augmenter
         (_items, _channels, _height, _width) = (items, channels, height, width);
         _random = new KeyedRandom(seed, Purpose);
         _copy = new float[GatherChecks.FeatureCount(shape)];
-        _affine = AffineSampler.Of(items);
+        _affine = AffineSampler.Of(items, black);
+        _black = black;
     }
 
     /// <summary>Changes images in place.</summary>
@@ -80,6 +83,8 @@ public sealed class Augmenter
             case CutoutAugment cutout:
                 Cut(image, draws.Whole(0, _height) - (cutout.Size / 2), draws.Whole(1, _width) - (cutout.Size / 2), cutout.Size);
                 break;
+            case MixAugment:
+                break;
             default:
                 if (place != _affine!.Place) break;
                 image.CopyTo(_copy);
@@ -98,7 +103,7 @@ public sealed class Augmenter
     {
         if (down == 0 && right == 0) return;
         image.CopyTo(_copy);
-        image.Clear();
+        image.Fill(_black);
         int fromX = Math.Max(0, right), toX = Math.Min(_width, _width + right);
         if (fromX >= toX) return;
         for (int c = 0; c < _channels; c++)
@@ -116,7 +121,7 @@ public sealed class Augmenter
         int fromX = Math.Max(0, left), toX = Math.Min(_width, left + size);
         for (int c = 0; c < _channels; c++)
         {
-            for (int y = Math.Max(0, top); y < Math.Min(_height, top + size); y++) image.Slice((((c * _height) + y) * _width) + fromX, toX - fromX).Clear();
+            for (int y = Math.Max(0, top); y < Math.Min(_height, top + size); y++) image.Slice((((c * _height) + y) * _width) + fromX, toX - fromX).Fill(_black);
         }
     }
 }

@@ -70,6 +70,24 @@ internal sealed unsafe class ByteStore
         return new ByteStore(Read(file, start, (int)length, claim));
     }
 
+    /// <summary>Takes all that is left of a file whose length isn't known, into memory.</summary>
+    /// <exception cref="DistTrainException">It is damaged, or more than fits into memory.</exception>
+    public static ByteStore TakeAll(DataFile file)
+    {
+        var bytes = new byte[FirstPiece];
+        int filled = 0;
+        while ((filled += file.Read(bytes.AsSpan(filled))) == bytes.Length)
+        {
+            if (bytes.Length == Array.MaxLength) throw file.Bad($"more than {Array.MaxLength} bytes of content; unpack it, so that it can stay on disk");
+            long more = Math.Min(Array.MaxLength, 2L * bytes.Length);
+            MemoryGuard.Check(file.Path, more);
+            Array.Resize(ref bytes, (int)more);
+        }
+
+        Array.Resize(ref bytes, filled);
+        return new ByteStore(bytes);
+    }
+
     /// <summary>Content that is in memory already, and stays unchanged.</summary>
     public static ByteStore Of(byte[] bytes) => new(bytes);
 

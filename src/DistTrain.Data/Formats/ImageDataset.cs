@@ -53,6 +53,8 @@ internal sealed class ImageDataset : IDataset
 
     public string ContentHash { get; }
 
+    public float Black => _offset;
+
     /// <summary>Joins a file of images, (count, height, width), (count, channels, height, width) or (count, features),
     /// and one of labels. Without a number of classes, it is the highest label plus one.</summary>
     public static ImageDataset Join(IdxFile images, IdxFile labels, int? classes, float factor)

@@ -5,16 +5,20 @@ using DistTrain.Core;
 namespace DistTrain.Data;
 
 /// <summary>
-/// Examples from two arrays: features, kept as they are and made floats when gathered (x = element · factor, rounded once),
+/// Examples from two arrays: features, kept as they are and made floats when gathered (x = element · factor, rounded once, or standardised),
 /// and labels or targets. Whole numbers are class labels, one an example or one at each position; others are real targets.
 /// </summary>
 internal sealed class NpyDataset : IDataset
 {
+    // Elements that are read at once, on the stack.
+    private const int Piece = 256;
+
     private readonly NpyFile _inputs;
     private readonly int[] _labels = [];
     private readonly float[] _targets = [];
     private readonly double _factor;
     private readonly int _count;
+    private readonly NpyStandardizer? _standardizer;
 
     /// <summary>Joins two arrays.</summary>
     /// <param name="inputs">(count, …): examples.</param>
@@ -51,6 +55,13 @@ internal sealed class NpyDataset : IDataset
         ContentHash = hasher.Finish();
     }
 
+    private NpyDataset(NpyDataset source, NpyStandardizer standardizer)
+    {
+        (_inputs, _labels, _targets, _factor, _count) = (source._inputs, source._labels, source._targets, source._factor, source._count);
+        (InputShape, FeatureCount, Target, ContentHash) = (source.InputShape, source.FeatureCount, source.Target, source.ContentHash);
+        _standardizer = standardizer;
+    }
+
     public long Count => _count;
 
     public ImmutableArray<int> InputShape { get; }
@@ -61,12 +72,20 @@ internal sealed class NpyDataset : IDataset
 
     public string ContentHash { get; }
 
+    public float Black => _standardizer?.Black ?? 0;
+
+    /// <summary>The same examples with mean 0 and standard deviation 1 over the training part of <paramref name="train"/>.</summary>
+    public NpyDataset Standardized(NpyDataset train, TrainTestSplit? split) => new(this, NpyStandardizer.Fit(train._inputs, InputShape.Length == 3, split));
+
     public void GatherInputs(ReadOnlySpan<long> examples, Span<float> inputs)
     {
         GatherChecks.Destination(examples.Length, FeatureCount, inputs.Length);
         for (int i = 0; i < examples.Length; i++)
         {
-            Convert(_inputs, (long)GatherChecks.Index(examples[i], _count) * FeatureCount, inputs.Slice(i * FeatureCount, FeatureCount), _factor);
+            int row = GatherChecks.Index(examples[i], _count);
+            Span<float> to = inputs.Slice(i * FeatureCount, FeatureCount);
+            if (_standardizer == null) Convert(_inputs, (long)row * FeatureCount, to, _factor);
+            else _standardizer.Read(_inputs, row, to);
         }
 
         GC.KeepAlive(this);
@@ -97,46 +116,19 @@ internal sealed class NpyDataset : IDataset
 
     private static void Convert(NpyFile file, long first, Span<float> to, double factor)
     {
-        ReadOnlySpan<byte> bytes = file.Elements.Slice(first * file.Size, to.Length * file.Size);
-        switch (file.Type)
+        if (file.Type == NpyType.Float32 && factor == 1)
         {
-            case NpyType.Float32 when factor == 1:
-                MemoryMarshal.Cast<byte, float>(bytes).CopyTo(to);
-                break;
-            case NpyType.Float32:
-                Scale(MemoryMarshal.Cast<byte, float>(bytes), to, factor);
-                break;
-            case NpyType.Float64:
-                Scale(MemoryMarshal.Cast<byte, double>(bytes), to, factor);
-                break;
-            case NpyType.UInt8 or NpyType.Bool:
-                Scale(bytes, to, factor);
-                break;
-            case NpyType.Int8:
-                Scale(MemoryMarshal.Cast<byte, sbyte>(bytes), to, factor);
-                break;
-            case NpyType.Int16:
-                Scale(MemoryMarshal.Cast<byte, short>(bytes), to, factor);
-                break;
-            case NpyType.UInt16:
-                Scale(MemoryMarshal.Cast<byte, ushort>(bytes), to, factor);
-                break;
-            case NpyType.Int32:
-                Scale(MemoryMarshal.Cast<byte, int>(bytes), to, factor);
-                break;
-            case NpyType.UInt32:
-                Scale(MemoryMarshal.Cast<byte, uint>(bytes), to, factor);
-                break;
-            default:
-                Scale(MemoryMarshal.Cast<byte, long>(bytes), to, factor);
-                break;
+            MemoryMarshal.Cast<byte, float>(file.Elements.Slice(first * file.Size, to.Length * file.Size)).CopyTo(to);
+            return;
         }
-    }
 
-    private static void Scale<T>(ReadOnlySpan<T> from, Span<float> to, double factor)
-        where T : unmanaged, System.Numerics.INumberBase<T>
-    {
-        for (int i = 0; i < to.Length; i++) to[i] = (float)(double.CreateTruncating(from[i]) * factor);
+        Span<double> piece = stackalloc double[Piece];
+        for (int at = 0; at < to.Length; at += Piece)
+        {
+            Span<double> x = piece[..Math.Min(Piece, to.Length - at)];
+            file.Read(first + at, x);
+            for (int i = 0; i < x.Length; i++) to[at + i] = (float)(x[i] * factor);
+        }
     }
 
     private int ReadLabels(NpyFile file, int? classes)

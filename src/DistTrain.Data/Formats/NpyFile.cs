@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
+using System.Numerics;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.RegularExpressions;
 
@@ -82,6 +84,50 @@ internal sealed partial class NpyFile
         var header = new byte[headerLength];
         if (file.Read(header) < header.Length) throw file.Bad("cut off within its header");
         return Parse(file, Encoding.UTF8.GetString(header), mapFrom);
+    }
+
+    /// <summary>Reads elements from a place on.</summary>
+    public void Read(long first, Span<double> to)
+    {
+        ReadOnlySpan<byte> bytes = Elements.Slice(first * Size, to.Length * Size);
+        switch (Type)
+        {
+            case NpyType.Float32:
+                Convert(MemoryMarshal.Cast<byte, float>(bytes), to);
+                break;
+            case NpyType.Float64:
+                MemoryMarshal.Cast<byte, double>(bytes).CopyTo(to);
+                break;
+            case NpyType.UInt8 or NpyType.Bool:
+                Convert(bytes, to);
+                break;
+            case NpyType.Int8:
+                Convert(MemoryMarshal.Cast<byte, sbyte>(bytes), to);
+                break;
+            case NpyType.Int16:
+                Convert(MemoryMarshal.Cast<byte, short>(bytes), to);
+                break;
+            case NpyType.UInt16:
+                Convert(MemoryMarshal.Cast<byte, ushort>(bytes), to);
+                break;
+            case NpyType.Int32:
+                Convert(MemoryMarshal.Cast<byte, int>(bytes), to);
+                break;
+            case NpyType.UInt32:
+                Convert(MemoryMarshal.Cast<byte, uint>(bytes), to);
+                break;
+            default:
+                Convert(MemoryMarshal.Cast<byte, long>(bytes), to);
+                break;
+        }
+
+        GC.KeepAlive(this);
+    }
+
+    private static void Convert<T>(ReadOnlySpan<T> from, Span<double> to)
+        where T : unmanaged, INumberBase<T>
+    {
+        for (int i = 0; i < to.Length; i++) to[i] = double.CreateTruncating(from[i]);
     }
 
     private static NpyFile Parse(DataFile file, string header, long mapFrom)

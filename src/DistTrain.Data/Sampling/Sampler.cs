@@ -54,6 +54,17 @@ public sealed class Sampler
     public long Example(long epoch, long position) =>
         _shuffle ? new KeyedPermutation(_seed, "shuffle", (ulong)epoch, Count).Map(position) : position;
 
+    /// <summary>Writes the examples at some positions of a mini-batch.</summary>
+    public void Fill(MiniBatch batch, ReadOnlySpan<int> positions, Span<long> examples)
+    {
+        var order = new KeyedPermutation(_seed, "shuffle", (ulong)batch.Epoch, Count);
+        for (int i = 0; i < positions.Length; i++)
+        {
+            if ((uint)positions[i] >= (uint)batch.Size) throw new ArgumentOutOfRangeException(nameof(positions), positions[i], $"not within a mini-batch of {batch.Size}");
+            examples[i] = _shuffle ? order.Map(batch.Start + positions[i]) : batch.Start + positions[i];
+        }
+    }
+
     /// <summary>
     /// Writes the examples at positions [<paramref name="first"/>, first + examples.Length) of a mini-batch to
     /// <paramref name="examples"/>: with ShardSlice.Of(batch.Size, S, s), those of shard s.

@@ -80,6 +80,8 @@ public sealed class TrainTestSplit
 
         public TargetSpec Target => _source.Target;
 
+        public float Black => _source.Black;
+
         public string ContentHash => _hash.Value;
 
         public void GatherInputs(ReadOnlySpan<long> examples, Span<float> inputs)

@@ -36,8 +36,8 @@ public sealed record DataSource
     /// <summary>Number of classes, where it is not the number found.</summary>
     public int? Classes { get; init; }
 
-    /// <summary>Whether features get mean 0 and deviation 1 over the training part: each column of a csv, all pixels of
-    /// images together.</summary>
+    /// <summary>Whether features get mean 0 and deviation 1 over the training part: each column of a csv or feature of
+    /// a numpy row, all pixels of images together.</summary>
     public bool Standardize { get; init; }
 
     /// <summary>What features are multiplied by; null is 1/16 for the digits, 1/255 for bytes and 1 for all else. Has no

@@ -12,7 +12,7 @@ internal static class NumpySource
 {
     public static LoadedData Load(DataSource source, ulong seed)
     {
-        DatasetLoader.Allow(source, "path", "labels_path", "classes", "scale", "test_fraction");
+        DatasetLoader.Allow(source, "path", "labels_path", "classes", "standardize", "scale", "test_fraction");
         DatasetLoader.CheckScale(source);
         if (source.Path == null) throw new DistTrainException(ExitCode.BadUsage, "data.path is missing; a numpy source needs a .npz file, a .npy file or a directory of those");
         Func<string, NpyFile?> find = Finder(source);
@@ -37,8 +37,9 @@ internal static class NumpySource
             ? [.. Enumerable.Range(0, train.Target.Width).Select(i => i.ToString(CultureInfo.InvariantCulture))]
             : [];
         string from = Path.GetFileName(source.Path.TrimEnd('/'));
-        if (test != null) return DatasetLoader.Describe("numpy", train, test, names, from);
-        var parts = new TrainTestSplit(train.Count, seed, source.TestFraction ?? TrainTestSplit.DefaultTestFraction);
+        TrainTestSplit? parts = test != null ? null : new TrainTestSplit(train.Count, seed, source.TestFraction ?? TrainTestSplit.DefaultTestFraction);
+        if (source.Standardize) (test, train) = (test?.Standardized(train, parts), train.Standardized(train, parts));
+        if (parts == null) return DatasetLoader.Describe("numpy", train, test, names, from);
         return DatasetLoader.Describe("numpy", parts.Train(train), parts.TestCount > 0 ? parts.Test(train) : null, names, from);
     }
 

@@ -23,31 +23,22 @@ internal static class TextSource
         int stride = DatasetLoader.Option("stride", source.Stride, 1, 1, 1 << 20);
         double fraction = source.TestFraction ?? DefaultTestFraction;
         if (!(fraction is >= 0 and < 1)) throw new DistTrainException(ExitCode.BadUsage, $"data.test_fraction is {fraction.ToString(CultureInfo.InvariantCulture)}; it must be at least 0 and below 1");
-        TextFile text = TextFile.Read(source.Path);
-        TextFile? testText = source.TestPath == null ? null : TextFile.Read(source.TestPath);
-        int[] characters = [.. new SortedSet<int>([.. text.Characters, .. testText == null ? [] : testText.Characters])];
-        var ids = new Dictionary<int, int>();
-        for (int i = 0; i < characters.Length; i++) ids.Add(characters[i], i);
+        CharacterText text = CharacterText.Read(source.Path);
+        CharacterText? testText = source.TestPath == null ? null : CharacterText.Read(source.TestPath);
+        int[] characters = testText == null ? [.. text.Alphabet] : [.. new SortedSet<int>([.. text.Alphabet, .. testText.Alphabet])];
+        var ids = new CharacterIds(characters);
         string alphabet = string.Join(',', characters);
 
-        int[] all = Numbers(text, ids);
-        int held = testText == null ? (int)Math.Round(all.Length * fraction) : 0;
-        TextDataset train = Windows(all.AsSpan(0, all.Length - held), stride, "train", text);
-        TextDataset? test = testText != null ? Windows(Numbers(testText, ids), context, "test", testText)
-            : held > 0 ? Windows(all.AsSpan(all.Length - held), context, "test", text)
+        long held = testText == null ? (long)Math.Round(text.Length * fraction) : 0, trained = text.Length - held;
+        TextDataset train = Windows(text, 0, trained, stride, "train");
+        TextDataset? test = testText != null ? Windows(testText, 0, testText.Length, context, "test")
+            : held > 0 ? Windows(text, trained, held, context, "test")
             : null;
-        if (train.Count == 0) throw new DistTrainException(ExitCode.BadData, $"{text.Path}: {all.Length - held} characters to train on are too few for windows of {context} and the character after each");
+        if (train.Count == 0) throw new DistTrainException(ExitCode.BadData, $"{text.Path}: {trained} characters to train on are too few for windows of {context} and the character after each");
         if (test?.Count == 0) throw new DistTrainException(ExitCode.BadData, $"{testText?.Path ?? text.Path}: the held-out part is shorter than one window of {context} and the character after it; data.test_fraction: 0 holds nothing out");
         return DatasetLoader.Describe("text", train, test, [.. characters.Select(c => Rune.IsValid(c) ? new Rune(c).ToString() : "")], System.IO.Path.GetFileName(source.Path));
 
-        TextDataset Windows(ReadOnlySpan<int> part, int step, string name, TextFile of) =>
-            new(part, characters.Length, context, step, ContentHasher.Combine("characters", of.Hash, alphabet, $"{name} {part.Length} of {of.Characters.Length}"));
-    }
-
-    private static int[] Numbers(TextFile text, Dictionary<int, int> ids)
-    {
-        var numbers = new int[text.Characters.Length];
-        for (int i = 0; i < numbers.Length; i++) numbers[i] = ids[text.Characters[i]];
-        return numbers;
+        TextDataset Windows(CharacterText of, long first, long length, int step, string name) =>
+            new(of, ids, first, length, context, step, ContentHasher.Combine("characters", of.Hash, alphabet, $"{name} {length} of {of.Length}"));
     }
 }

@@ -21,7 +21,8 @@ internal sealed class JobContext
     private JobContext(Job job, DataFacts facts, string dataHash, string dataSummary, IDataset? train, IDataset? test)
     {
         (Job, Facts, DataHash, DataSummary, Train, Test) = (job, facts, dataHash, dataSummary, train, test);
-        Model = Model.Build(job.Model, job.Loss, facts.InputShape, facts.Classes > 0 ? facts.Classes : null, facts.TargetWidth, facts.Classes > 0 ? facts.TargetWidth : null, job.Training.Precision);
+        int? classes = facts.Classes > 0 ? facts.Classes : null, labels = classes is null ? null : facts.TargetWidth;
+        Model = Model.Build(job.Model, job.Loss, facts.InputShape, classes, facts.TargetWidth, labels, Mixer.IsWanted(job.Data.Augment), job.Training.Precision);
         _groups = Groups();
         RequireMonitored();
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
@@ -63,6 +64,7 @@ internal sealed class JobContext
         var facts = new DataFacts(data.Train.InputShape, labels ? target.Width : 0, labels ? target.Length : target.Width, data.Train.Count, data.Test?.Count ?? 0);
         // Refuses what can't be done before anything starts.
         if (job.Data.Augment.Count > 0) _ = new Augmenter([.. job.Data.Augment], facts.InputShape, job.Seed);
+        if (Mixer.IsWanted(job.Data.Augment)) _ = new Mixer([.. job.Data.Augment], facts.InputShape, target, job.Seed);
         return new JobContext(job, facts, data.DataHash, data.Summary, data.Train, data.Test);
     }
 

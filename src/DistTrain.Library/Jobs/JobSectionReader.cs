@@ -33,6 +33,12 @@ internal static class JobSectionReader
             Checkpoint = Section(root, "checkpoint", ReadCheckpoint) ?? new(),
         };
         root.RefuseUnknownKeys();
+        if (!job.Loss.TakesMixedLabels && data.Augment.FirstOrDefault(a => a is MixAugment) is { } mix)
+        {
+            ConfigNode at = root.Find("loss") ?? root;
+            throw at.Error($"'{job.Loss.Kind}' {(job.Loss is SoftmaxCrossEntropySpec ? "with an ignore_index " : "")}takes whole labels, and '{mix.Kind}' in data.augment mixes them; leave one of the two out");
+        }
+
         return job;
     }
 

@@ -17,6 +17,9 @@ public sealed record KlDivergenceSpec : LossSpec
     /// <inheritdoc/>
     public override string Kind => Name;
 
+    /// <inheritdoc/>
+    public override bool TakesMixedLabels => false;
+
     internal override Loss Compile(ImmutableArray<int> output, int? classes, int targetWidth)
     {
         if (classes is not null) throw Refused($"wants a probability of each class, got data with class labels; use 'loss: {SoftmaxCrossEntropySpec.Name}' for labels");

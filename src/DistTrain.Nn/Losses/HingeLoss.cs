@@ -20,6 +20,9 @@ public sealed record HingeSpec(double Margin = 1) : LossSpec
     /// <inheritdoc/>
     public override string Kind => Name;
 
+    /// <inheritdoc/>
+    public override bool TakesMixedLabels => false;
+
     internal static HingeSpec Read(NamedChoice choice)
     {
         var spec = new HingeSpec(choice.HasMainValue ? choice.Options.AsNumber(Smallest) : Options(choice).Number("margin", 1, Smallest));

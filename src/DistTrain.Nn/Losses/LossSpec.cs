@@ -37,6 +37,17 @@ public abstract record LossSpec
     /// <param name="targetWidth">Values of one example's target, for regression.</param>
     internal abstract Loss Compile(ImmutableArray<int> output, int? classes, int targetWidth);
 
+    /// <summary>Whether it takes a share of each class in place of a label, which mixup and CutMix make.</summary>
+    public virtual bool TakesMixedLabels => true;
+
+    /// <summary>The same loss of such shares.</summary>
+    internal Loss CompileMixed(ImmutableArray<int> output, int? classes)
+    {
+        if (!TakesMixedLabels || classes is not { } count) throw Refused("does not take the mixed labels that mixup and cutmix make");
+        if (output is not [var outputs] || outputs != count) throw Refused($"got a model output of shape {Shapes.Text(output)}, wanted [{count}], because mixup and cutmix make a share of each class; end the model with 'dense: {count}'");
+        return Compile(output, null, count);
+    }
+
     private static LossSpec Plain(NamedChoice choice, LossSpec spec)
     {
         choice.RefuseOptions();

@@ -31,6 +31,9 @@ public sealed record SoftmaxCrossEntropySpec(double LabelSmoothing = 0, Immutabl
     /// <inheritdoc/>
     public override int GetHashCode() => ClassWeights.Aggregate(HashCode.Combine(LabelSmoothing, IgnoreIndex), HashCode.Combine);
 
+    /// <inheritdoc/>
+    public override bool TakesMixedLabels => IgnoreIndex is null;
+
     internal static SoftmaxCrossEntropySpec Read(NamedChoice choice)
     {
         ConfigNode options = choice.Options;

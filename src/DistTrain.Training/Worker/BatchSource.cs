@@ -4,7 +4,7 @@ using DistTrain.Data;
 namespace DistTrain.Training.Worker;
 
 /// <summary>
-/// The rows of a worker's shards of a step: found out from the step's number, gathered and augmented. One thread at a
+/// The rows of a worker's shards of a step: found out from the step's number, gathered, augmented and mixed. One thread at a
 /// time; allocates nothing once made.
 /// </summary>
 internal sealed unsafe class BatchSource
@@ -13,18 +13,23 @@ internal sealed unsafe class BatchSource
     private readonly ShardTree _tree;
     private readonly Sampler _sampler;
     private readonly Augmenter? _augmenter;
+    private readonly MixedRows? _mixed;
     private readonly long[] _examples;
 
     public BatchSource(WorkerSetup setup, ShardTree tree)
     {
         (_setup, _tree) = (setup, tree);
         _sampler = new Sampler(setup.Train.Count, setup.BatchSize, setup.Seed);
-        _augmenter = setup.Augment.IsDefaultOrEmpty ? null : new Augmenter(setup.Augment, setup.Train.InputShape, setup.Seed);
+        _augmenter = setup.Augment.IsDefaultOrEmpty ? null : new Augmenter(setup.Augment, setup.Train.InputShape, setup.Seed, setup.Train.Black);
+        _mixed = Mixer.IsWanted(setup.Augment) ? new MixedRows(setup, _sampler, _augmenter!, MaxRows) : null;
         _examples = new long[MaxRows];
     }
 
     /// <summary>The most rows at once.</summary>
     public int MaxRows => (int)Math.Min(Math.Min(_setup.BatchSize, _setup.Train.Count), _setup.MostRows);
+
+    /// <summary>What <see cref="Gather"/> fills beside features: what the data has, or soft targets where labels are mixed.</summary>
+    public TargetSpec Target => _mixed is null ? _setup.Train.Target : TargetSpec.Real(_setup.Train.Target.Width);
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
     public int BatchSize(long step) => _sampler.At(step).Size;
@@ -41,7 +46,10 @@ internal sealed unsafe class BatchSource
         }
 
         ReadOnlySpan<long> examples = _examples.AsSpan(0, rows.Rows);
-        _setup.Train.Gather(examples, inputs, labels, targets);
-        _augmenter?.Apply(batch.Epoch, examples, new Span<float>(inputs, rows.Rows * _setup.Train.FeatureCount));
+        var images = new Span<float>(inputs, rows.Rows * _setup.Train.FeatureCount);
+        if (_mixed is null) _setup.Train.Gather(examples, inputs, labels, targets);
+        else _setup.Train.GatherInputs(examples, images);
+        _augmenter?.Apply(batch.Epoch, examples, images);
+        _mixed?.Apply(step, batch, rows, examples, images, new Span<float>(targets, rows.Rows * Target.Width));
     }
 }

@@ -29,7 +29,7 @@ internal sealed unsafe class Prefetch : IDisposable
     {
         (_source, _train) = (source, train);
         _inputs = new NativeBuffer((long)source.MaxRows * train.FeatureCount);
-        _targets = new NativeBuffer((long)source.MaxRows * TargetsPerRow);
+        _targets = new NativeBuffer((long)source.MaxRows * source.Target.PerRow);
         _thread = new Thread(Run) { IsBackground = true, Name = "prefetch" };
         _thread.Start();
     }
@@ -41,9 +41,6 @@ internal sealed unsafe class Prefetch : IDisposable
         Ready,
         Ended,
     }
-
-    // Labels are as wide as targets: four bytes.
-    private int TargetsPerRow => _train.Target.Kind == TargetKind.ClassLabel ? _train.Target.Length : _train.Target.Width;
 
     /// <summary>Begins to gather the rows of a step.</summary>
     public void Begin(long step, ShardRows rows)
@@ -68,8 +65,9 @@ internal sealed unsafe class Prefetch : IDisposable
 
         _failure?.Throw();
         Copy(_inputs.Pointer, inputs, (long)rows.Rows * _train.FeatureCount);
-        float* wanted = _train.Target.Kind == TargetKind.ClassLabel ? (float*)labels : targets;
-        Copy(_targets.Pointer, wanted, (long)rows.Rows * TargetsPerRow);
+        // Labels are as wide as targets: four bytes.
+        float* wanted = _source.Target.Kind == TargetKind.ClassLabel ? (float*)labels : targets;
+        Copy(_targets.Pointer, wanted, (long)rows.Rows * _source.Target.PerRow);
         return true;
     }
 

@@ -24,11 +24,13 @@ public class AugmenterTests
         return [.. images];
     }
 
-    private static float[] Apply(float[] images, long epoch, ulong seed, params AugmentSpec[] items)
+    private static float[] Apply(float[] images, long epoch, ulong seed, params AugmentSpec[] items) => ApplyWith(0, images, epoch, seed, items);
+
+    private static float[] ApplyWith(float black, float[] images, long epoch, ulong seed, params AugmentSpec[] items)
     {
         float[] result = [.. images];
         int count = images.Length / (2 * Height * Width);
-        new Augmenter([.. items], [2, Height, Width], seed).Apply(epoch, [.. Enumerable.Range(0, count).Select(i => (long)i)], result);
+        new Augmenter([.. items], [2, Height, Width], seed, black).Apply(epoch, [.. Enumerable.Range(0, count).Select(i => (long)i)], result);
         return result;
     }
 
@@ -134,6 +136,23 @@ public class AugmenterTests
 
         Assert.Contains(44, sizes);
         Assert.True(sizes.Count > 4);
+    }
+
+    // A picture of one value v = black + 1 moved by any of these is black + what it would be over zeros.
+    [Fact]
+    public void WhatComesIn_IsBlack()
+    {
+        const float Black = -0.75f;
+        AugmentSpec[][] kinds = [[new CropAugment(3)], [new ShiftAugment(2.5), new RotateAugment(30), new ScaleAugment(0.5, 0.9)], [new CutoutAugment(4)]];
+        foreach (AugmentSpec[] items in kinds)
+        {
+            float[] ones = new float[50 * 2 * Height * Width];
+            Array.Fill(ones, 1);
+            float[] lifted = [.. ones.Select(v => v + Black)];
+            float[] overZeros = Apply(ones, 1, 4, items), overBlack = ApplyWith(Black, lifted, 1, 4, items);
+            Assert.Contains(0, overZeros);
+            for (int i = 0; i < overZeros.Length; i++) Assert.Equal(overZeros[i] + Black, overBlack[i], 1e-5f);
+        }
     }
 
     [Fact]

@@ -79,6 +79,47 @@ public sealed class ImageFolderSourceTests : IDisposable
     }
 
     [Fact]
+    public void Load_Jpeg_BaselineAndProgressive_IsWhatWasDrawn()
+    {
+        Write("train/a/1.jpg", Fixture("subsampled.jpg"));
+        Write("train/b/2.jpeg", Fixture("progressive.jpeg"));
+        Write("test/a/3.JPG", Fixture("subsampled.jpg"));
+        LoadedData data = Load(new() { Scale = 1 });
+        Assert.Equal([3, 16, 32], data.Train.InputShape.ToArray());
+        Assert.Equal((2, 1), (data.Train.Count, data.Test!.Count));
+        float[] train = TestFiles.Inputs(data.Train);
+        AssertHalves([200, 30, 60], [20, 120, 220], train[..(3 * 16 * 32)]);
+        AssertHalves([10, 200, 90], [250, 240, 30], train[(3 * 16 * 32)..]);
+        Assert.Equal(train[..(3 * 16 * 32)], TestFiles.Inputs(data.Test!));
+    }
+
+    [Fact]
+    public void Load_GreyJpeg_HasOneChannel()
+    {
+        for (int i = 0; i < 3; i++) Write($"a/{i}.jpg", Fixture("grey.jpg"));
+        LoadedData data = Load(new() { Scale = 1 });
+        Assert.Equal([1, 16, 32], data.Train.InputShape.ToArray());
+        AssertHalves([40], [200], TestFiles.Inputs(data.Train)[..(16 * 32)]);
+        Write("a/9.jpg", Fixture("grey.jpg")[..200]);
+        Assert.Contains("9.jpg: ", Assert.Throws<DistTrainException>(() => Load()).Message, StringComparison.Ordinal);
+    }
+
+    private static byte[] Fixture(string name) => File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Sources", "Fixtures", name));
+
+    // Decoders blur colours at half the resolution over two columns of each side.
+    private static void AssertHalves(int[] left, int[] right, float[] image)
+    {
+        for (int c = 0; c < left.Length; c++)
+        {
+            for (int p = 0; p < 16 * 32; p++)
+            {
+                int x = p % 32;
+                if (x is < 14 or > 17) Assert.Equal(x < 16 ? left[c] : right[c], image[(c * 16 * 32) + p], 3f);
+            }
+        }
+    }
+
+    [Fact]
     public void Load_WhatIsWrong_IsNamed()
     {
         Write("a/1.png", Png(1, 2, 2, new byte[4]));

@@ -54,6 +54,40 @@ public sealed class NumpySourceTests : IDisposable
     }
 
     [Fact]
+    public void Load_Standardize_IsByFeatureOverTheTrainingPart()
+    {
+        // Columns of mean 3 and 70, deviation sqrt(8/3) and 0; the test rows take part in neither.
+        _files.Write("x_train.npy", Npy("<f8", new double[] { 1, 70, 3, 70, 5, 70 }, "3, 2"));
+        _files.Write("y_train.npy", Npy("<i4", new[] { 0, 1, 0 }, "3,"));
+        _files.Write("x_test.npy", Npy("<f8", new double[] { 7, 71 }, "1, 2"));
+        _files.Write("y_test.npy", Npy("<i4", new[] { 1 }, "1,"));
+        var source = new DataSource { Name = "numpy", Path = _files.Directory, Standardize = true };
+        LoadedData data = DatasetLoader.Load(source, 1);
+        float step = (float)(2 / Math.Sqrt(8.0 / 3));
+        Assert.Equal([-step, 0, 0, 0, step, 0], TestFiles.Inputs(data.Train));
+        Assert.Equal([2 * step, 1], TestFiles.Inputs(data.Test!));
+        Assert.Equal(0, data.Train.Black);
+    }
+
+    [Theory]
+    [InlineData("|u1")]
+    [InlineData("<f4")]
+    public void Load_StandardizeImages_IsOverAllPixelsOfTheTrainingPart(string descr)
+    {
+        byte[] pixels = [.. Enumerable.Range(0, 10 * 3 * 100).Select(i => (byte)(i * 7 % 251))];
+        byte[] array = descr == "|u1" ? Npy(descr, pixels, "10, 3, 10, 10") : Npy(descr, [.. pixels.Select(p => (float)p)], "10, 3, 10, 10");
+        var source = new DataSource { Name = "numpy", Path = _files.Write("x.npy", array), LabelsPath = _files.Write("y.npy", Npy("|u1", new byte[10], "10,")), Classes = 2 };
+        LoadedData plain = DatasetLoader.Load(source with { Scale = 1 }, 3), data = DatasetLoader.Load(source with { Standardize = true }, 3);
+        float[] raw = TestFiles.Inputs(plain.Train), train = TestFiles.Inputs(data.Train);
+        Assert.Equal(8, data.Train.Count);
+        double mean = raw.Average(), deviation = Math.Sqrt(raw.Average(v => (v - mean) * (v - mean)));
+        for (int i = 0; i < raw.Length; i++) Assert.Equal((raw[i] - mean) / deviation, train[i], 1e-6);
+        Assert.Equal(-mean / deviation, data.Train.Black, 1e-6);
+        Assert.Equal((TestFiles.Inputs(plain.Test!)[0] - mean) / deviation, TestFiles.Inputs(data.Test!)[0], 1e-6);
+        Assert.Equal(plain.DataHash, data.DataHash);
+    }
+
+    [Fact]
     public void Load_Targets_FollowTheirTypeAndShape()
     {
         byte[] x = Npy("<f4", new float[] { 1, 2 }, "2,");

@@ -98,6 +98,7 @@ public class JobTests
             [
                 new FlipAugment(1.0 / 3), new CropAugment(4), new ShiftAugment(1.5), new RotateAugment(10), new ScaleAugment(0.9, 1.1),
                 new BrightnessAugment(0.1), new NoiseAugment(0.05), new CutoutAugment(8),
+                new MixupAugment(0.3), new CutMixAugment(2, 0.5),
             ],
         },
     });
@@ -108,6 +109,7 @@ public class JobTests
     [InlineData("data.standardize=true")]
     [InlineData("data.test_fraction=0.5")]
     [InlineData("data.augment=[flip]")]
+    [InlineData("data.augment=[mixup]")]
     [InlineData("model.0.dense=65")]
     [InlineData("model.1=tanh")]
     [InlineData("loss=squared_error")]
