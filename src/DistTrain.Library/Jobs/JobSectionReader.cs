@@ -14,6 +14,9 @@ internal static class JobSectionReader
     // A clip at 0 would stop all training.
     private const double SmallestClip = 1e-12;
 
+    // An average that keeps all of itself would stay where it began.
+    private const double LargestDecay = 0.999999;
+
     public static Job Read(ConfigNode root)
     {
         DataSource data = ReadData(root);
@@ -132,6 +135,7 @@ internal static class JobSectionReader
             ClipNorm = node.Find("clip_norm")?.AsNumber(SmallestClip),
             ClipValue = node.Find("clip_value")?.AsNumber(SmallestClip),
             L1 = node.Number("l1", 0, 0),
+            Ema = node.Find("ema")?.AsNumber(0, LargestDecay),
             WatchEvery = node.Integer("watch_every", new TrainingOptions().WatchEvery, 0),
             Memory = node.Find("memory")?.AsBytes(),
             EarlyStopping = node.Find("early_stopping") is { } stopping ? ReadEarlyStopping(stopping) : null,

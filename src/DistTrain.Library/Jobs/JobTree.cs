@@ -71,13 +71,14 @@ internal static class JobTree
     public static YamlTree? Flag(bool? value) => Text(value switch { true => "true", false => "false", null => null });
 
     private static YamlTree? OfTraining(TrainingOptions training, bool withLength) =>
-        withLength || training.ClipNorm is not null || training.ClipValue is not null || training.L1 != 0
+        withLength || training.ClipNorm is not null || training.ClipValue is not null || training.L1 != 0 || training.Ema is not null
             ? Map(
                 ("epochs", withLength ? Number(training.Epochs) : null),
                 ("max_steps", withLength ? Number(training.MaxSteps) : null),
                 ("clip_norm", Number(training.ClipNorm)),
                 ("clip_value", Number(training.ClipValue)),
                 ("l1", training.L1 == 0 ? null : Number(training.L1)),
+                ("ema", Number(training.Ema)),
                 ("watch_every", withLength ? Number(training.WatchEvery) : null),
                 ("memory", withLength && training.Memory is { } bytes ? Text(string.Create(CultureInfo.InvariantCulture, $"{bytes}B")) : null),
                 ("early_stopping", withLength && training.EarlyStopping is { } stopping ? OfEarlyStopping(stopping) : null))

@@ -31,6 +31,9 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     /// </summary>
     public Func<int, double>? BufferMomentum { get; init; }
 
+    /// <summary>The moving average of the weights; null for none.</summary>
+    public WeightAveraging? Averaging { get; init; }
+
     /// <summary>Every so many steps the gradient is looked at; 0 for never.</summary>
     public long WatchEvery { get; init; }
 

@@ -34,6 +34,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     /// <summary>Every so many steps the two halves of the shard tree are sent apart, so that their norms can be told; 0 for never.</summary>
     public long WatchEvery { get; init; }
 
+    /// <summary>Whether evaluations are of the weights' averages.</summary>
+    public bool Averages { get; init; }
+
     /// <summary>Whether a step is one of those.</summary>
     public bool Watches(long step) => Core.Messages.Watched.IsDue(step, WatchEvery);
 

@@ -17,15 +17,20 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private readonly long[] _versions;
     private readonly long _term;
     private readonly Action<long> _complete;
+    private readonly AverageStore _averages;
     private readonly Lock _lock = new();
     private readonly int[] _arrived = new int[2];
     private readonly long[] _version = [Nothing, Nothing];
     private long _inUse = Nothing;
     private TaskCompletionSource? _released;
 
-    /// <summary><paramref name="complete"/> is called with a version when its last bucket has arrived.</summary>
-    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete)
+    /// <summary>
+    /// <paramref name="complete"/> is called with a version when its last bucket has arrived,
+    /// <paramref name="averagesComplete"/> when that of its averages has.
+    /// </summary>
+    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, Action<long>? averagesComplete = null)
     {
+        _averages = new AverageStore(layout, plan, averagesComplete ?? (_ => { }));
         (_plan, _term, _complete) = (plan, term, complete);
         _halves = [new NativeBuffer(layout.Length), new NativeBuffer(layout.Length)];
         _versions = [.. plan.Buckets.Select(_ => Nothing)];
@@ -33,6 +38,9 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
 
     /// <summary>The flat vector at a complete version; valid until version + 2 may arrive: see <see cref="Use"/>.</summary>
     public unsafe float* At(long version) => _halves[version & 1].Pointer;
+
+    /// <summary>The averages of the weights at the version that was reported last.</summary>
+    public unsafe float* Averages => _averages.Pointer;
 
     /// <summary>Protects a version, or with null none, from being overwritten.</summary>
     public void Use(long? version)
@@ -51,6 +59,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     public async ValueTask<NativeSpan> BeginAsync(WeightsHeader header, CancellationToken cancellation)
     {
         if (header.Term != _term || (uint)header.Bucket >= (uint)_versions.Length || header.Version < 0) return default;
+        if (header.Averaged) return _averages.Begin(header);
         while (true)
         {
             Task wait;
@@ -72,6 +81,12 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     /// <inheritdoc/>
     public void Complete(WeightsHeader header)
     {
+        if (header.Averaged)
+        {
+            _averages.Complete(header);
+            return;
+        }
+
         lock (_lock)
         {
             int half = (int)(header.Version & 1);
@@ -88,9 +103,10 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     {
     }
 
-    /// <summary>Frees both halves. Only when no channel writes any more.</summary>
+    /// <summary>Frees both halves and the averages. Only when no channel writes any more.</summary>
     public void Dispose()
     {
+        _averages.Dispose();
         foreach (NativeBuffer half in _halves) half.Dispose();
     }
 

@@ -12,6 +12,9 @@ namespace DistTrain.Training.Worker;
 /// <summary>A version of the weights has arrived whole, under a term.</summary>
 internal sealed record WeightsComplete(long Term, long Version);
 
+/// <summary>The averages of a version's weights have arrived whole, under a term.</summary>
+internal sealed record AveragesComplete(long Term, long Version);
+
 /// <summary>The connection to a partition's server was lost.</summary>
 internal sealed record ServerLost(long Term, int Partition, string Cause);
 
@@ -36,6 +39,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private ImmutableArray<int> _shards = [];
     private Evaluate? _evaluation;
     private long _version = -1;
+    private long _averaged = -1;
     private long _granted;
     private long _committed;
     private bool _pinned;
@@ -68,6 +72,9 @@ public sealed class Worker : IActor, IAsyncDisposable
             case WeightsComplete weights when IsCurrent(weights.Term) && weights.Version > _version:
                 _version = weights.Version;
                 _done.Clear();
+                break;
+            case AveragesComplete averages when IsCurrent(averages.Term):
+                _averaged = Math.Max(_averaged, averages.Version);
                 break;
             case Evaluate evaluate when IsCurrent(evaluate.Term):
                 _evaluation = evaluate;
@@ -117,7 +124,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private async Task EnterAsync(Topology topology, IActorContext context)
     {
         if (_term is not null) await _term.DisposeAsync();
-        (_version, _granted, _committed, _evaluation) = (-1, 0, 0, null);
+        (_version, _averaged, _granted, _committed, _evaluation) = (-1, -1, 0, 0, null);
         _done.Clear();
         _shards = [];
         _evaluated.Clear();
@@ -177,16 +184,17 @@ public sealed class Worker : IActor, IAsyncDisposable
 
     private unsafe void EvaluateIfAsked(WorkerTerm term)
     {
-        if (_evaluation is not { } evaluation || evaluation.Version != _version) return;
+        if (_evaluation is not { } evaluation || evaluation.Version != (_setup.Averages ? _averaged : _version)) return;
         _evaluation = null;
         var stats = new Dictionary<int, SegmentStats>();
-        term.Weights.Use(_version);
-        foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(term.Weights.At(_version), shard);
+        term.Weights.Use(evaluation.Version);
+        float* weights = _setup.Averages ? term.Weights.Averages : term.Weights.At(evaluation.Version);
+        foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(weights, shard);
         term.Weights.Use(null);
         _evaluated.Clear();
         foreach (ShardRange node in _tree.TopNodes(evaluation.Shards))
         {
-            _evaluated.Add(new SegmentHeader(SegmentKind.Evaluation, term.Number, _incarnation, _version, -1, node, Join(node, stats)));
+            _evaluated.Add(new SegmentHeader(SegmentKind.Evaluation, term.Number, _incarnation, evaluation.Version, -1, node, Join(node, stats)));
         }
 
         PushEvaluation(term);

@@ -22,7 +22,7 @@ internal sealed class WorkerTerm : IAsyncDisposable
         (Number, Servers) = (topology.Term, topology.Servers);
         var plan = new BucketPlan(layout, topology.Servers.Length, topology.BucketLength);
         long term = topology.Term;
-        Weights = new WeightsStore(layout, plan, term, version => Post(new WeightsComplete(term, version)));
+        Weights = new WeightsStore(layout, plan, term, version => Post(new WeightsComplete(term, version)), version => Post(new AveragesComplete(term, version)));
         Connections = new IServerConnection[topology.Servers.Length];
         Buckets = new GradientBuckets(plan, Connections, term, incarnation);
     }

@@ -28,7 +28,7 @@ public static class ParameterServerService
         await call.SendHeadersAsync();
         while (await subscription.NextAsync(call.Cancellation) is { } next)
         {
-            var header = new Wire.Weights { Term = next.Header.Term, Version = next.Header.Version, Bucket = next.Header.Bucket };
+            var header = new Wire.Weights { Term = next.Header.Term, Version = next.Header.Version, Bucket = next.Header.Bucket, Averaged = next.Header.Averaged };
             await responses.WriteAsync(header, new NativeBytes(next.Payload.Address, next.Payload.Length * sizeof(float)), call.Cancellation);
         }
     }
