@@ -39,7 +39,8 @@ public sealed class AverageStoreTests : IDisposable
     {
         for (int b = 0; b < 3; b++) await DeliverAsync(b, 4, 1, averaged: false);
         for (int b = 0; b < 3; b++) await DeliverAsync(b, 4, 10 + b);
-        Assert.Equal(([4], [4]), (_weights, _averages));
+        Assert.Equal([4], _weights);
+        Assert.Equal([4], _averages);
         Assert.Equal([10f, 11f, 12f], [Average(0), Average(1), Average(2)]);
         unsafe
         {
