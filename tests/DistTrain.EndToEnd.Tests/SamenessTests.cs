@@ -138,6 +138,30 @@ public sealed class SamenessTests : IDisposable
         Assert.Equal(expected, Sha(await _cli.TrainAsync($"{job} --in-process --workers 3", ("DISTTRAIN_SIMD", "256"))));
     }
 
+    // Evaluations are of the weights' averages, which servers send beside the weights.
+    [Fact]
+    public async Task WeightAverages_OnAnyCluster_AreEvaluatedTheSame()
+    {
+        const string Averaged = Small + " --set training.ema=0.9";
+        JsonElement one = await _cli.TrainAsync($"--in-process --workers 1 {Averaged}");
+        foreach (string cluster in (string[])["--workers 3 --servers 2", "--workers 2"])
+        {
+            JsonElement other = await _cli.TrainAsync($"{cluster} {Averaged}");
+            Assert.Equal(Sha(one), Sha(other));
+            Assert.Equal(one.GetProperty("test_loss").GetDouble(), other.GetProperty("test_loss").GetDouble());
+        }
+
+        Assert.NotEqual(await SmallAsync(), Sha(one));
+        CliResult result = await _cli.RunAsync("eval runs/small --json evaluated.json");
+        Assert.True(result.ExitCode == 0, result.ToString());
+        JsonElement evaluated = _cli.Json("evaluated.json");
+        Assert.Equal(Sha(one), Sha(evaluated));
+        Assert.Equal(one.GetProperty("test_loss").GetDouble(), evaluated.GetProperty("test_loss").GetDouble());
+        // Broken off, and gone on with by another cluster.
+        await _cli.TrainAsync($"--workers 2 {Averaged} --set training.max_steps=17");
+        Assert.Equal(Sha(one), Sha(await _cli.TrainAsync($"--in-process --workers 3 --servers 2 {Averaged} --resume")));
+    }
+
     // What is seen of gradients comes along the tree too.
     [Fact]
     public async Task Watching_OnAnyCluster_SeesTheSame()

@@ -35,6 +35,96 @@ public unsafe class AttentionTests
         }
     }
 
+    // Batch, heads, queries, keys, width, causal, offset, with lengths, window, rate.
+    public static TheoryData<int, int, int, int, int, bool, int, bool, int, float> MaskedCases => new()
+    {
+        { 1, 2, 64, 64, 8, true, 0, false, 1, 0 }, { 1, 1, 300, 300, 20, true, 0, false, 70, 0 }, { 2, 1, 300, 300, 5, false, 0, true, 33, 0 },
+        { 1, 2, 200, 200, 17, false, 0, false, 65, 0 }, { 1, 1, 90, 200, 12, true, 110, false, 40, 0 }, { 1, 1, 130, 70, 6, false, -40, true, 20, 0 },
+        { 1, 1, 600, 600, 3, true, 0, false, 128, 0 }, { 1, 1, 40, 40, 16, true, 0, false, 1000, 0 }, { 2, 1, 70, 20, 4, false, 0, true, 5, 0 },
+        { 1, 2, 64, 64, 8, true, 0, false, 0, 0.1f }, { 2, 3, 33, 70, 17, false, 0, true, 0, 0.5f }, { 1, 1, 100, 131, 5, false, 0, false, 0, 0.9f },
+        { 2, 2, 150, 150, 9, true, 0, true, 40, 0.25f }, { 1, 1, 600, 150, 4, false, -200, false, 90, 0.3f },
+    };
+
+    [Theory]
+    [MemberData(nameof(MaskedCases))]
+    public void WindowAndDropout_LevelsAndThreads_EqualReference(
+        int batch, int heads, int queries, int keys, int width, bool causal, int offset, bool lengths, int window, float rate)
+    {
+        using var problem = new Problem(batch, heads, queries, keys, width, causal, offset, lengths) { Window = window, Rate = rate };
+        problem.RunReference();
+        float[][] expected = problem.Results();
+        for (int threads = 1; threads <= 5; threads += 4)
+        {
+            using var pool = new KernelPool(threads);
+            foreach (SimdLevel level in TestData.Levels)
+            {
+                using var forced = SimdPath.Force(level);
+                problem.Run(pool);
+                float[][] actual = problem.Results();
+                for (int i = 0; i < expected.Length; i++)
+                    TestData.AssertSameBits(expected[i], actual[i], $"{Problem.Names[i]} at {level} on {threads} threads");
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(true, 0, 4)]
+    [InlineData(false, 30, 9)]
+    public void Backward_WithAWindow_AgreesWithCentralDifferences(bool causal, int offset, int window)
+    {
+        using var problem = new Problem(1, 2, 40, 75, 6, causal, offset, lengths: false) { Window = window };
+        problem.Run(null);
+        float[] dq = problem.GradientQ.Span.ToArray(), dkv = problem.GradientKV.Span.ToArray();
+        Check(problem, problem.Q, dq, 7);
+        Check(problem, problem.KV, dkv, 23);
+    }
+
+    // What is dropped does not change with what is perturbed.
+    [Fact]
+    public void Backward_WithDropout_AgreesWithCentralDifferences()
+    {
+        using var problem = new Problem(1, 2, 40, 75, 6, causal: true, offset: 20, lengths: false) { Rate = 0.3f };
+        problem.Run(null);
+        float[] dq = problem.GradientQ.Span.ToArray(), dkv = problem.GradientKV.Span.ToArray();
+        Check(problem, problem.Q, dq, 7);
+        Check(problem, problem.KV, dkv, 23);
+    }
+
+    [Fact]
+    public void Forward_KeysBeforeTheWindow_DoNotMatter()
+    {
+        using var problem = new Problem(1, 1, 256, 256, 12, causal: true, 0, lengths: false) { Window = 32 };
+        problem.Run(null);
+        float[] before = problem.O.Span.ToArray();
+        // Queries from 224 on see keys from 193 on.
+        for (int j = 0; j < 128; j++) problem.KV.Span.Slice(j * 24, 24).Fill(float.NaN);
+        problem.Run(null);
+        TestData.AssertSameBits(before.AsSpan(224 * 12), problem.O.Span[(224 * 12)..], "output");
+    }
+
+    [Fact]
+    public void Dropout_KeepsAShareAndTheExpectation_ByPlaceAndStepAlone()
+    {
+        using var whole = new Problem(3, 2, 64, 64, 8, causal: false, 0, lengths: false) { Rate = 0.4f };
+        for (int i = 0; i < whole.KV.Span.Length; i++) whole.KV.Span[i] = 1;
+        whole.Run(null);
+        float[] all = whole.O.Span.ToArray();
+        // All values are 1: each output is the kept share of the weights, over 0.6.
+        Assert.Equal(1, all.Average(), 0.02);
+        Assert.True(all.Distinct().Count() > 5);
+
+        // The third example alone, at its place.
+        using var last = new Problem(3, 2, 64, 64, 8, causal: false, 0, lengths: false) { Rate = 0.4f, Place = 2 };
+        last.KV.Span.Fill(1);
+        last.Q.Span.Clear();
+        whole.Q.Span.Clear();
+        whole.Run(null);
+        last.Run(null, batch: 1);
+        int size = 64 * 2 * 8;
+        TestData.AssertSameBits(whole.O.Span[(2 * size)..], last.O.Span[..size], "the third example");
+        Assert.NotEqual(whole.O.Span[..size].ToArray(), last.O.Span[..size].ToArray());
+    }
+
     [Fact]
     public void Backward_AgainstCentralDifferences_Agrees()
     {
@@ -103,6 +193,8 @@ public unsafe class AttentionTests
     {
         using var problem = new Problem(1, 1, 4, 4, 4, causal: false, 0, lengths: true);
         AttentionShape shape = problem.Shape;
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Problem(1, 1, 4, 4, 4, causal: false, 0, lengths: false) { Rate = 1 }.Run(null));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Problem(1, 1, 4, 4, 4, causal: false, 0, lengths: false) { Window = -1 }.Run(null));
         HeadsView q = problem.ViewQ, k = problem.ViewK, v = problem.ViewV, o = problem.ViewO;
         float* l = problem.Logarithms.Pointer;
         Assert.Throws<ArgumentOutOfRangeException>(() => Attention.Forward(shape with { Scale = 0 }, q, k, v, o, l));
@@ -162,7 +254,22 @@ public unsafe class AttentionTests
             };
         }
 
-        public AttentionShape Shape { get; }
+        public AttentionShape Shape { get; private set; }
+
+        public nint Window
+        {
+            init => Shape = Shape with { Window = value };
+        }
+
+        public float Rate
+        {
+            init => Shape = Shape with { Dropout = new AttentionDropout(new KeyedRandom(5, 0x54000003), 7, Shape.Dropout.Place, value) };
+        }
+
+        public ulong Place
+        {
+            init => Shape = Shape with { Dropout = Shape.Dropout with { Place = value } };
+        }
 
         public BoundedMemory Q { get; }
 
@@ -236,6 +343,7 @@ public unsafe class AttentionTests
             double above = 0, below = 0;
             for (int j = 0; j < s.Keys && (!s.Causal || j <= i + s.Offset); j++)
             {
+                if (s.Window > 0 && Math.Abs(i + s.Offset - j) >= s.Window) continue;
                 float* k = KV.Pointer + (((((b * s.Keys) + j) * s.Heads) + h) * 2 * s.Width);
                 double score = 0, value = 0;
                 for (int e = 0; e < s.Width; e++)
@@ -244,10 +352,17 @@ public unsafe class AttentionTests
                     value += (double)g[e] * k[s.Width + e];
                 }
                 double weight = ScalarMath.Exp(score * s.Scale);
-                above += weight * value;
+                if (Keeps(b, h, i, j)) above += weight * value / (1 - s.Dropout.Rate);
                 below += weight;
             }
             return above / below;
+        }
+
+        private bool Keeps(int b, int h, int i, int j)
+        {
+            AttentionDropout d = Shape.Dropout;
+            ulong head = ((d.Place + (ulong)b) * (ulong)Shape.Heads) + (ulong)h;
+            return d.Random.Uniform((head << 32) + d.Step, (ulong)((i * ((Shape.Keys + 31) / 32 * 32)) + j)) >= d.Rate;
         }
 
         private HeadsView Packed(float* p) =>

@@ -43,6 +43,15 @@ public sealed unsafe class SequenceGoldenTests
         ["rotary_attention"] = (
             """[{ "embedding": { "vocabulary": 9, "out": 12 } }, { "attention": { "heads": 2, "causal": true, "rotary": true } }, { "dense": 5 }]""",
             "\"softmax_cross_entropy\""),
+        ["windowed_attention"] = (
+            """[{ "embedding": { "vocabulary": 9, "out": 12 } }, { "attention": { "heads": 3, "causal": true, "window": 4 } }, { "dense": 5 }]""",
+            "\"softmax_cross_entropy\""),
+        ["padded_window_attention"] = (
+            """[{ "embedding": { "vocabulary": 13, "out": 8, "padding": 0 } }, { "attention": { "heads": 2, "window": 2 } }, { "dense": 4 }]""",
+            "\"softmax_cross_entropy\""),
+        ["dropped_attention"] = (
+            """[{ "embedding": { "vocabulary": 9, "out": 12 } }, { "attention": { "heads": 2, "causal": true, "dropout": 0.3 } }, { "dense": 5 }]""",
+            "\"softmax_cross_entropy\""),
     };
 
     public static TheoryData<string> Names() => new(Jobs.Keys);

@@ -17,8 +17,8 @@ public sealed unsafe class SequenceModelTests
             """
             [{ "embedding": { "vocabulary": 65, "out": 128, "padding": 0 } }, "positions", { "positions": "sinusoidal" }, { "lstm": 7 },
              { "gru": { "hidden": 7, "layers": 2, "bidirectional": true, "return": "last" } }, { "rnn": { "hidden": 3, "activation": "relu" } },
-             { "attention": 4 }, { "attention": { "heads": 4, "causal": true, "rotary": true } }, "mean_over_time",
-             { "transformer_block": { "heads": 4, "mlp": 64, "causal": true, "dropout": 0.1 } }, { "unembed": "0" }, "unembed"]
+             { "attention": 4 }, { "attention": { "heads": 4, "causal": true, "rotary": true, "window": 9, "dropout": 0.2 } }, "mean_over_time",
+             { "transformer_block": { "heads": 4, "mlp": 64, "causal": true, "dropout": 0.1, "window": 5, "attention_dropout": 0.3 } }, { "unembed": "0" }, "unembed"]
             """,
             "model"));
 
@@ -27,8 +27,8 @@ public sealed unsafe class SequenceModelTests
             [
                 Layers.Embedding(65, 128, padding: 0), Layers.Positions(), Layers.Positions(PositionKind.Sinusoidal), Layers.Lstm(7),
                 Layers.Gru(7, 2, bidirectional: true, RecurrentReturn.Last), Layers.Rnn(3, relu: true),
-                Layers.Attention(4), Layers.Attention(4, causal: true, rotary: true), Layers.MeanOverTime(),
-                Layers.TransformerBlock(4, 64, causal: true, dropout: 0.1), Layers.Unembed("0"), Layers.Unembed(),
+                Layers.Attention(4), Layers.Attention(4, causal: true, rotary: true, window: 9, dropout: 0.2), Layers.MeanOverTime(),
+                Layers.TransformerBlock(4, 64, causal: true, dropout: 0.1) with { Window = 5, AttentionDropout = 0.3 }, Layers.Unembed("0"), Layers.Unembed(),
             ]),
             spec);
         Assert.Equal(
@@ -72,6 +72,7 @@ public sealed unsafe class SequenceModelTests
     [InlineData("""{ "embedding": { "vocabulary": 9, "out": 3, "first": 2, "count": 3 } }""", new[] { 8, 4 }, "model: layer 0 (embedding): got an input of shape [8, 4], wanted 5 ids for each position; 'first' is 2 and 'count' 3")]
     [InlineData("""{ "attention": 3 }""", new[] { 8, 4 }, "model: layer 0 (attention): got an input of shape [8, 4], wanted features that 3 heads divide evenly; 'heads' is 3")]
     [InlineData("""{ "attention": { "heads": 4, "rotary": true } }""", new[] { 8, 4 }, "model: layer 0 (attention): got an input of shape [8, 4], wanted heads of an even number of features for 'rotary'; 4 heads have 1 each")]
+    [InlineData("""{ "attention": { "heads": 2, "dropout": 1 } }""", new[] { 8, 4 }, "model: layer 0 (attention): got an input of shape [8, 4], wanted a 'dropout' from 0 to below 1; it is 1")]
     [InlineData("""{ "transformer_block": 3 }""", new[] { 8, 4 }, "model: layer 0.self_attn (attention): got an input of shape [8, 4], wanted features that 3 heads divide evenly; 'heads' is 3")]
     [InlineData("""{ "dense": 4 }, "unembed" """, new[] { 8, 4 }, "model: layer 1 (unembed): got an input of shape [8, 4], wanted exactly one 'embedding' before it; there is none; 'of' says which")]
     [InlineData("""{ "embedding": { "vocabulary": 9, "out": 3 } }, { "unembed": "1" }""", new[] { 8 }, "model: layer 1 (unembed): got an input of shape [8, 3], wanted the 'embedding' 1 before it; there is 0; 'of' says which")]

@@ -7,8 +7,10 @@ output, loss, and for every parameter P initial.P and gradient.P, called as in t
 run this only to add cases.
 """
 import json
+import math
 import pathlib
 
+import numpy
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -149,6 +151,65 @@ def rotary_attention():
     return net, ids(9, 10, first=0), torch.randint(5, (BATCH, 10)), {}
 
 
+def window(time, size, causal):
+    """True where a position does not see another, as in nn.MultiheadAttention's attn_mask."""
+    distance = torch.arange(time)[:, None] - torch.arange(time)[None]
+    return (distance.abs() >= size) | ((distance < 0) if causal else False)
+
+
+def windowed_attention():
+    net = Net(
+        {0: nn.Embedding(9, 12), 1: nn.MultiheadAttention(12, 3, batch_first=True), 2: nn.Linear(12, 5)},
+        lambda x, e, a, d: d(a(e(x), e(x), e(x), attn_mask=window(10, 4, True), need_weights=False)[0]))
+    return net, ids(9, 10, first=0), torch.randint(5, (BATCH, 10)), {}
+
+
+def padded_window_attention():
+    """Positions of padding, which may see nobody within the window, would be NaN in PyTorch: they are let see everybody."""
+    def run(x, e, a, d):
+        padding = torch.arange(7)[None] >= torch.tensor(LENGTHS)[:, None]
+        hidden = (window(7, 2, False)[None] & ~padding[..., None]).repeat_interleave(2, 0)
+        x = e(x)
+        return d(a(x, x, x, attn_mask=hidden, key_padding_mask=padding, need_weights=False)[0])
+
+    net = Net({0: nn.Embedding(13, 8, padding_idx=0), 1: nn.MultiheadAttention(8, 2, batch_first=True), 2: nn.Linear(8, 4)}, run)
+    label = torch.randint(4, (BATCH, 7))
+    label[torch.arange(7)[None] >= torch.tensor(LENGTHS)[:, None]] = -1
+    return net, ids(13, 7, LENGTHS), label, {"ignore_index": -1}
+
+
+def philox(seed, purpose, step, element):
+    """The 32 bits of Philox4x32-10 (Salmon et al., 2011) that KeyedRandom gives arrays of steps and elements."""
+    low = numpy.uint64(0xFFFFFFFF)
+    a, b, c, d = element >> numpy.uint64(2), step & low, step >> numpy.uint64(32), numpy.full_like(element, purpose)
+    key = [seed & 0xFFFFFFFF, seed >> 32]
+    for _ in range(10):
+        left, right = a * numpy.uint64(0xD2511F53), c * numpy.uint64(0xCD9E8D57)
+        a, b, c, d = (right >> numpy.uint64(32)) ^ b ^ numpy.uint64(key[0]), right & low, (left >> numpy.uint64(32)) ^ d ^ numpy.uint64(key[1]), left & low
+        key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return numpy.choose((element & numpy.uint64(3)).astype(int), [a, b, c, d])
+
+
+def kept(heads, time, rate, seed=1, step=1, layer=2):
+    """Which weights AttentionDropout keeps, (batch, heads, time, time), each example at its own place in the mini-batch."""
+    place, head, query, key = numpy.ogrid[:BATCH, :heads, :time, :time]
+    steps = (place * heads + head) * 2**32 + step
+    steps, elements = numpy.broadcast_arrays(steps, query * -(-time // 32) * 32 + key)
+    bits = philox(seed, 0x54000000 + layer, steps.astype(numpy.uint64), elements.astype(numpy.uint64))
+    return torch.from_numpy(((bits >> numpy.uint64(8)) >= math.ceil(float(numpy.float32(rate)) * 2**24)).astype("f4"))
+
+
+def dropped_attention():
+    """What nn.MultiheadAttention computes in training, with the mask in the place of its own dropout's."""
+    def run(x, e, m, d):
+        q, k, v = F.linear(e(x), m.in_proj_weight, m.in_proj_bias).view(BATCH, 10, 3, 2, 6).permute(2, 0, 3, 1, 4)
+        p = (q @ k.transpose(-1, -2) / 6**0.5 + mask(10)).softmax(-1) * kept(2, 10, 0.3) / 0.7
+        return d(m.out_proj((p @ v).transpose(1, 2).flatten(2)))
+
+    net = Net({0: nn.Embedding(9, 12), 1: nn.MultiheadAttention(12, 2, batch_first=True), 2: nn.Linear(12, 5)}, run)
+    return net, ids(9, 10, first=0), torch.randint(5, (BATCH, 10)), {}
+
+
 def make(name, case, seed):
     torch.manual_seed(seed)
     net, x, label, options = case()
@@ -182,6 +243,7 @@ def write(name, tensors):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    cases = [lstm_rows, gru_rows, rnn_tokens, tagger, padded_gru, padded_attention, character_transformer, post_norm_encoder, rotary_attention]
+    cases = [lstm_rows, gru_rows, rnn_tokens, tagger, padded_gru, padded_attention, character_transformer, post_norm_encoder, rotary_attention,
+             windowed_attention, padded_window_attention, dropped_attention]
     for seed, case in enumerate(cases):
         make(case.__name__, case, seed)

@@ -40,7 +40,14 @@ public readonly record struct NativeSpan(nint Address, int Length)
 /// <param name="Term">The server's term.</param>
 /// <param name="Version">The model version of the payload.</param>
 /// <param name="Bucket">The bucket's index.</param>
-public readonly record struct WeightsHeader(long Term, long Version, int Bucket);
+public readonly record struct WeightsHeader(long Term, long Version, int Bucket)
+{
+    /// <summary>
+    /// True for the averages of the weights as of that version, which are evaluated in the weights' place; sent of versions
+    /// that are evaluated, where the job has averages.
+    /// </summary>
+    public bool Averaged { get; init; }
+}
 
 /// <summary>The place of a parameter server.</summary>
 /// <param name="Partition">The partition that it owns.</param>
@@ -88,7 +95,7 @@ public interface IWeightsSink
 {
     /// <summary>
     /// The place for a bucket about to arrive, or an address of 0 to drop it. May wait while the place is in use:
-    /// the channel then reads no further from that server.
+    /// the channel then reads no further from that server. Averages have a place of their own.
     /// </summary>
     ValueTask<NativeSpan> BeginAsync(WeightsHeader header, CancellationToken cancellation);
 

@@ -78,8 +78,16 @@ public sealed record Clock(long Term, long CommittedVersion, long GrantedUntil, 
     public double RateFactor { get; init; } = 1;
 }
 
-/// <summary>A worker shall evaluate these shards of the test set at this version, which is committed.</summary>
-public sealed record Evaluate(long Term, long Version, ImmutableArray<int> Shards) : CoordinatorMessage;
+/// <summary>
+/// A worker shall evaluate these shards of the test set at this version, which is committed: its weights, or their averages
+/// where the job has some.
+/// </summary>
+public sealed record Evaluate(long Term, long Version, ImmutableArray<int> Shards) : CoordinatorMessage
+{
+    /// <summary>Whether a version is evaluated where there are test examples: coordinator and servers have to agree.</summary>
+    public static bool IsDue(long version, long stepsPerEpoch, long totalSteps) =>
+        version > 0 && (version == totalSteps || version % stepsPerEpoch == 0);
+}
 
 /// <summary>What the <see cref="NormsMeasured"/> of all partitions come to.</summary>
 /// <param name="Term">The coordinator's term.</param>

@@ -7,16 +7,17 @@ namespace DistTrain.Kernels;
 /// </summary>
 /// <remarks>
 /// <para>
-/// Forward, for a query: its keys (under <see cref="AttentionShape.Causal"/> rounded up to a multiple of 32, those it does
-/// not see excluded) go in blocks of 64, ascending. For a block: r_j = Σ_i k_ji·q_i, one chain of fused multiply-adds from
+/// Forward, for a query: its keys (from <see cref="AttentionShape.Start"/> on; under <see cref="AttentionShape.Causal"/> or a
+/// <see cref="AttentionShape.Window"/> up to a multiple of 32; those it does not see excluded) go in blocks of 64, ascending. For a block: r_j = Σ_i k_ji·q_i, one chain of fused multiply-adds from
 /// +0 over i ascending, -∞ if j is excluded; m' = the larger of m and scale·max r_j (m is -∞ at first, n is m' or 0 while that
 /// is -∞); c = exp(m - n); p_j = exp(fma(r_j, scale, -n)); l = l·c and then + p_j, j ascending; o_i = o_i·c (o_i is +0 at
-/// first) and then fma(p_j, v_ji, o_i), j ascending. In the end o_i = o_i·(1 / l), and the logarithm kept is m + ln l. A query
-/// without any key has o = 0 and the logarithm +∞.
+/// first) and then fma(p_j, v_ji, o_i), j ascending, with +0 for p_j where dropped. In the end o_i = o_i·((1 / l)·d), and the
+/// logarithm kept is m + ln l; d is 1 / (1 - rate), 1 without dropout. A query without any key has o = 0 and the logarithm +∞.
 /// </para>
 /// <para>
 /// Backward: D = Σ_i dO_i·o_i in 16 lanes with fused multiply-adds and the fixed tree; p_j = exp(fma(r_j, scale, -logarithm)),
-/// dp_j = Σ_i dO_i·v_ji as r_j above, ds_j = (p_j·(dp_j - D))·scale; p_j and ds_j are +0 if j is excluded. Then dq_i = Σ_j
+/// dp_j = Σ_i dO_i·v_ji as r_j above, with dropout dp_j·d or +0 where dropped, ds_j = (p_j·(dp_j - D))·scale, and then with
+/// dropout p_j = p_j·d or +0; p_j and ds_j are +0 if j is excluded. Then dq_i = Σ_j
 /// ds_j·k_ji with keys ascending, dk_ji = Σ ds_j·q_i and dv_ji = Σ p_j·dO_i with queries ascending (those for which key j
 /// takes part), each a chain of fused multiply-adds from +0.
 /// </para>
@@ -150,6 +151,8 @@ public static unsafe class Attention
         Guard.Length(shape.Keys, nameof(shape.Keys));
         if (shape.Width is < 1 or > MaxWidth) ThrowRange("Width", shape.Width, 1, MaxWidth);
         if (shape.Offset is < int.MinValue or > int.MaxValue) ThrowRange("Offset", shape.Offset, int.MinValue, int.MaxValue);
+        if (shape.Window is < 0 or > int.MaxValue) ThrowRange("Window", shape.Window, 0, int.MaxValue);
+        shape.Dropout.Check(shape.Batch, shape.Heads, shape.Queries, shape.Keys);
         if (!(shape.Scale > 0) || !float.IsFinite(shape.Scale)) ThrowScale(shape.Scale);
         if (shape.Lengths == null) return;
         for (nint b = 0; b < shape.Batch; b++)

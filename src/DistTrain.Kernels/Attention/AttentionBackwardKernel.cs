@@ -59,7 +59,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         nint tiles = ((queries + Tile - 1) / Tile) + 1;
         Unsafe.SkipInit(out Scratch s);
         s.Stride = stride;
-        s.Keys = Workspace.Get((2 * width * Block) + (2 * Tile * Block) + (3 * Block * stride) + (queries * ((3 * stride) + 1)) + 16 + (2 * tiles * Tile * width));
+        s.Keys = Workspace.Get((2 * width * Block) + (2 * Tile * Block) + (3 * Block * stride) + (queries * ((3 * stride) + 1)) + 16 + (2 * tiles * Tile * width) + AttentionDropoutTile.Words);
         s.Values = s.Keys + (width * Block);
         s.Weights = s.Values + (width * Block);
         s.Gradients = s.Weights + (Tile * Block);
@@ -71,7 +71,8 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         s.GradientQ = s.GradientO + (queries * stride);
         s.TileQueries = s.GradientQ + (queries * stride);
         s.TileGradients = s.TileQueries + (tiles * Tile * width);
-        s.Products = s.TileGradients + (tiles * Tile * width);
+        s.Kept = (uint*)(s.TileGradients + (tiles * Tile * width));
+        s.Products = (float*)(s.Kept + AttentionDropoutTile.Words);
         nint parts = Parts;
         for (nint item = begin; item < end; item++)
         {
@@ -137,7 +138,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
                 AttentionTiles.Gather<T>(K.At(example, index) + (j * K.Time), K.Time, present, width, s.KeyRows, s.Stride);
                 AttentionTiles.Transpose<T>(s.KeyRows, s.Stride, present, width, s.Keys, Block);
                 AttentionTiles.Transpose<T>(V.At(example, index) + (j * V.Time), V.Time, present, width, s.Values, Block);
-                RunBlock<T>(ref s, j, keys, firstQuery, lastQuery, logarithms);
+                RunBlock<T>(ref s, head, j, keys, firstQuery, lastQuery, logarithms);
             }
             if (Part == AttentionPart.Queries) continue;
             AttentionTiles.Scatter<T>(s.GradientK, s.Stride, block, width, GradientK.At(example, index) + (j * GradientK.Time), GradientK.Time);
@@ -177,7 +178,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         }
     }
 
-    private readonly void RunBlock<T>(ref Scratch s, nint j, nint keys, nint firstQuery, nint lastQuery, float* logarithms)
+    private readonly void RunBlock<T>(ref Scratch s, nint head, nint j, nint keys, nint firstQuery, nint lastQuery, float* logarithms)
         where T : struct, ILanes<T>
     {
         nint tile = 0;
@@ -185,14 +186,19 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         {
             nint count = Math.Min(Shape.TileEnd(i), lastQuery) - i;
             nint present = Math.Min(Block, Shape.Limit(i, keys) - j);
-            nint visible = Shape.Causal ? i + Shape.Offset - j + 1 : Block;
-            if (present > 0) RunTile<T>(ref s, tile, i - firstQuery, count, present, visible, logarithms + i - firstQuery);
+            if (present > 0 && j >= Shape.Start(i))
+            {
+                if (Shape.Dropout.Drops) AttentionDropoutTile.Draw<T>(in Shape, head, i, count, j, present, s.Kept);
+                nint end = Shape.Bounded ? i + Shape.Reach - j + 1 : Block;
+                nint start = Shape.Window > 0 ? i + Shape.Back - j : -Tile;
+                RunTile<T>(ref s, tile, i - firstQuery, count, present, start, end, logarithms + i - firstQuery);
+            }
             i += count;
         }
     }
 
     /// <summary>A tile of queries, from <paramref name="i"/> on in the scratch's terms, meets the block's first <paramref name="present"/> keys.</summary>
-    private readonly void RunTile<T>(ref Scratch s, nint tile, nint i, nint count, nint present, nint visible, float* logarithms)
+    private readonly void RunTile<T>(ref Scratch s, nint tile, nint i, nint count, nint present, nint start, nint end, float* logarithms)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
@@ -204,7 +210,9 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
         nint transposed = tile * Tile * width;
         AttentionTiles.Multiply<T>(count, lanes, width, s.TileQueries + transposed, 1, Tile, s.Keys, Block, add: false, s.Weights, Block, ref s.Prefetch);
         AttentionTiles.Multiply<T>(count, lanes, width, s.TileGradients + transposed, 1, Tile, s.Values, Block, add: false, s.Gradients, Block, ref s.Prefetch);
-        Weigh<T>(count, lanes, s.Weights, s.Gradients, logarithms, s.Products + i, visible);
+        if (Shape.Dropout.Drops) AttentionDropoutTile.DropByQueries<T>(s.Kept, s.Gradients, count, lanes, Shape.Dropout.Scale);
+        Weigh<T>(count, lanes, s.Weights, s.Gradients, logarithms, s.Products + i, start, end);
+        if (Shape.Dropout.Drops) AttentionDropoutTile.DropByQueries<T>(s.Kept, s.Weights, count, lanes, Shape.Dropout.Scale);
         if (Part != AttentionPart.Queries)
         {
             AttentionTiles.Multiply<T>(present, vectors, count, s.Weights, 1, Block, g, stride, add: true, s.GradientV, stride, ref s.Prefetch);
@@ -215,11 +223,11 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
     }
 
     /// <summary>
-    /// Turns scores into weights and the weights' gradients into those of the scores. Query r sees the first
-    /// <paramref name="visible"/> + r keys of the block.
+    /// Turns scores into weights and the weights' gradients into those of the scores. Query r sees the block's keys from
+    /// <paramref name="start"/> + r to before <paramref name="end"/> + r.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private readonly void Weigh<T>(nint count, nint lanes, float* weights, float* gradients, float* logarithms, float* products, nint visible)
+    private readonly void Weigh<T>(nint count, nint lanes, float* weights, float* gradients, float* logarithms, float* products, nint start, nint end)
         where T : struct, ILanes<T>
     {
         T scale = T.Broadcast(Shape.Scale);
@@ -229,8 +237,7 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
             T product = T.Broadcast(products[r]);
             float* p = weights + (r * Block);
             float* g = gradients + (r * Block);
-            nint seen = visible + r;
-            if (LaneMath.InFours<T>() && lanes == Block && seen >= Block)
+            if (LaneMath.InFours<T>() && lanes == Block && start + r <= 0 && end + r >= Block)
             {
                 T p0 = T.Fma(T.Load(p), scale, shift);
                 T p1 = T.Fma(T.Load(p + 16), scale, shift);
@@ -249,11 +256,11 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
             }
             for (nint c = 0; c < lanes; c += 16)
             {
-                T mask = T.FirstLanes((int)(seen - c));
+                T before = T.FirstLanes((int)(start + r - c)), mask = T.FirstLanes((int)(end + r - c));
                 T weight = LaneMath.ExpUpTo89(T.Fma(T.Load(p + c), scale, shift));
                 T gradient = weight * (T.Load(g + c) - product) * scale;
-                T.Store(p + c, T.And(weight, mask));
-                T.Store(g + c, T.And(gradient, mask));
+                T.Store(p + c, T.Select(before, T.Zero, T.And(weight, mask)));
+                T.Store(g + c, T.Select(before, T.Zero, T.And(gradient, mask)));
             }
         }
     }
@@ -301,6 +308,9 @@ internal unsafe struct AttentionBackwardKernel : IRangeKernel
 
         /// <inheritdoc cref="TileQueries"/>
         public float* TileGradients;
+
+        /// <summary>(2, 32): which weights of a tile are not dropped.</summary>
+        public uint* Kept;
 
         /// <summary>(queries): dO·o of each, one float.</summary>
         public float* Products;

@@ -35,12 +35,13 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         nint stride = AttentionTiles.Stride(width);
         Unsafe.SkipInit(out Scratch s);
         s.Stride = stride;
-        s.Keys = Workspace.Get((Block * (width + stride + Tile)) + (Tiles * Tile * (width + stride + 3)));
+        s.Keys = Workspace.Get((Block * (width + stride + Tile)) + (Tiles * Tile * (width + stride + 3)) + AttentionDropoutTile.Words);
         s.Values = s.Keys + (Block * width);
         s.Scores = s.Values + (Block * stride);
         s.Output = s.Scores + (Block * Tile);
         s.State = s.Output + (Tiles * Tile * stride);
         s.Queries = s.State + (Tiles * Tile * 3);
+        s.Kept = (uint*)(s.Queries + (Tiles * Tile * width));
         nint parts = Parts;
         for (nint item = begin; item < end; item++)
         {
@@ -76,6 +77,7 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         float* q = Q.At(example, head % Shape.Heads);
         float* k = K.At(example, head % Shape.Heads);
         float* v = V.At(example, head % Shape.Heads);
+        nint least = Shape.Start(first);
         nint most = 0;
         nint tile = 0;
         for (nint i = first; i < last; tile++)
@@ -89,11 +91,11 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
                 T.Store(state + Tile + c, T.Zero);
             }
             nint limit = Shape.Limit(i, keys);
-            if (limit == 0) AttentionTiles.Clear<T>(s.Output + (tile * Tile * s.Stride), count * s.Stride);
+            if (limit <= Shape.Start(i)) AttentionTiles.Clear<T>(s.Output + (tile * Tile * s.Stride), count * s.Stride);
             most = Math.Max(most, limit);
             i += count;
         }
-        for (nint j = 0; j < most; j += Block)
+        for (nint j = least; j < most; j += Block)
         {
             nint block = Math.Min(Block, most - j);
             AttentionTiles.Transpose<T>(k + (j * K.Time), K.Time, block, width, s.Keys, Block);
@@ -103,7 +105,7 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
             {
                 nint count = Math.Min(Shape.TileEnd(i), last) - i;
                 nint present = Math.Min(Block, Shape.Limit(i, keys) - j);
-                if (present > 0) RunTile<T>(ref s, tile, count, present, j, i + Shape.Offset - j);
+                if (present > 0 && j >= Shape.Start(i)) RunTile<T>(ref s, tile, head, i, count, present, j);
                 i += count;
             }
         }
@@ -118,8 +120,8 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         }
     }
 
-    /// <summary>A tile of queries meets a block of keys, the first being j; its first query is <paramref name="position"/> in the block's terms.</summary>
-    private readonly void RunTile<T>(ref Scratch s, nint tile, nint count, nint block, nint j, nint position)
+    /// <summary>A tile of queries, the first being i, meets a block of keys, the first being j.</summary>
+    private readonly void RunTile<T>(ref Scratch s, nint tile, nint head, nint i, nint count, nint block, nint j)
         where T : struct, ILanes<T>
     {
         nint width = Shape.Width;
@@ -127,18 +129,25 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
         float* state = s.State + (tile * Tile * 3);
         AttentionTiles.Multiply<T>(
             block, Tile, width, s.Keys, 1, Block, s.Queries + (tile * Tile * width), Tile, add: false, s.Scores, Tile, ref s.Prefetch);
-        if (Shape.Causal) Exclude<T>(s.Scores, block, position);
+        bool isFirst = j == Shape.Start(i);
+        if (Shape.Bounded) ExcludeBehind<T>(s.Scores, block, i + Shape.Reach - j);
+        if (Shape.Window > 0) ExcludeBefore<T>(s.Scores, block, i + Shape.Back - j);
         for (int c = 0; c < Tile; c += 16)
         {
             Advance<T>(s.Scores + c, block, state + c);
             Weigh<T>(s.Scores + c, block, state + c);
         }
-        if (j > 0) Correct<T>(count, output, s.Stride, state + (2 * Tile));
-        AttentionTiles.Multiply<T>(count, (width + 15) & ~15, block, s.Scores, 1, Tile, s.Values, s.Stride, add: j > 0, output, s.Stride, ref s.Prefetch);
+        if (Shape.Dropout.Drops)
+        {
+            AttentionDropoutTile.Draw<T>(in Shape, head, i, count, j, block, s.Kept);
+            AttentionDropoutTile.DropByKeys<T>(s.Kept, s.Scores, block);
+        }
+        if (!isFirst) Correct<T>(count, output, s.Stride, state + (2 * Tile));
+        AttentionTiles.Multiply<T>(count, (width + 15) & ~15, block, s.Scores, 1, Tile, s.Values, s.Stride, add: !isFirst, output, s.Stride, ref s.Prefetch);
     }
 
     /// <summary>-∞ where key r lies beyond query <paramref name="position"/> + lane, both counted from the block's first key.</summary>
-    private static void Exclude<T>(float* scores, nint block, nint position)
+    private static void ExcludeBehind<T>(float* scores, nint block, nint position)
         where T : struct, ILanes<T>
     {
         T lowest = T.Broadcast(float.NegativeInfinity);
@@ -148,6 +157,21 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
             {
                 float* row = scores + (r * Tile) + c;
                 T.Store(row, T.Select(T.FirstLanes((int)(r - position) - c), lowest, T.Load(row)));
+            }
+        }
+    }
+
+    /// <summary>-∞ where key r lies before <paramref name="position"/> + lane, both counted from the block's first key.</summary>
+    private static void ExcludeBefore<T>(float* scores, nint block, nint position)
+        where T : struct, ILanes<T>
+    {
+        T lowest = T.Broadcast(float.NegativeInfinity);
+        for (nint r = 0; r < Math.Min(position + Tile - 1, block); r++)
+        {
+            for (int c = 0; c < Tile; c += 16)
+            {
+                float* row = scores + (r * Tile) + c;
+                T.Store(row, T.Select(T.FirstLanes((int)(r - position) + 1 - c), T.Load(row), lowest));
             }
         }
     }
@@ -228,14 +252,14 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
     private readonly void Finish<T>(nint count, float* output, nint stride, float* o, float* state, float* logarithms)
         where T : struct, ILanes<T>
     {
-        T one = T.Broadcast(1f);
+        T one = T.Broadcast(1f), scale = T.Broadcast(Shape.Dropout.Scale);
         for (nint c = 0; c < count; c += 16)
         {
             T max = T.Load(state + c);
             T sum = T.Load(state + Tile + c);
             // A query without any key has no sum.
             T empty = T.Equal(max, T.Broadcast(float.NegativeInfinity));
-            T.Store(state + Tile + c, one / T.Select(empty, one, sum));
+            T.Store(state + Tile + c, one / T.Select(empty, one, sum) * scale);
             T logarithm = T.Select(empty, T.Broadcast(float.PositiveInfinity), max + LaneMath.Log(sum));
             T.StorePartial(logarithms + c, logarithm, (int)Math.Min(16, count - c));
         }
@@ -274,5 +298,8 @@ internal unsafe struct AttentionForwardKernel : IRangeKernel
 
         /// <summary>(width, 32) for each tile: its queries, transposed.</summary>
         public float* Queries;
+
+        /// <summary>(2, 32): which weights of a tile are not dropped.</summary>
+        public uint* Kept;
     }
 }

@@ -60,7 +60,16 @@ public unsafe struct AttentionShape
     /// <summary>Whether query i sees only the keys up to i + <see cref="Offset"/>.</summary>
     public bool Causal { get; set; }
 
-    /// <summary>The position of query 0 among the keys, for <see cref="Causal"/>; 0 as a rule.</summary>
+    /// <summary>
+    /// How far a query sees: keys less than so many positions before i + <see cref="Offset"/>, and as few behind it where it is
+    /// not <see cref="Causal"/>; 0 for all.
+    /// </summary>
+    public nint Window { get; set; }
+
+    /// <summary>Which weights are dropped; none as a rule.</summary>
+    public AttentionDropout Dropout { get; set; }
+
+    /// <summary>The position of query 0 among the keys, for <see cref="Causal"/> and <see cref="Window"/>; 0 as a rule.</summary>
     public nint Offset { get; set; }
 
     /// <summary>(batch): how many keys of each example are there, the others being padding; null for all.</summary>
@@ -72,26 +81,49 @@ public unsafe struct AttentionShape
     /// <summary>The keys of an example.</summary>
     internal readonly nint KeysOf(nint example) => Lengths == null ? Keys : Lengths[example];
 
+    /// <summary>Whether there is a last key that a query sees.</summary>
+    internal readonly bool Bounded => Causal || Window > 0;
+
+    /// <summary>That key's place, counted from the query's.</summary>
+    internal readonly nint Reach => Causal || Window == 0 ? Offset : Offset + Window - 1;
+
+    /// <summary>The first key that a query sees, counted from the query's place; meant for a <see cref="Window"/>.</summary>
+    internal readonly nint Back => Offset - Window + 1;
+
     /// <summary>
-    /// How many keys take part for a query: under <see cref="Causal"/> those it sees, rounded up to a multiple of
+    /// Where the keys end that take part for a query: where it sees a last one, behind that, rounded up to a multiple of
     /// <see cref="Group"/>. Those it does not see weigh +0.
     /// </summary>
     internal readonly nint Limit(nint query, nint keys)
     {
-        if (!Causal) return keys;
-        nint position = query + Offset;
+        if (!Bounded) return keys;
+        nint position = query + Reach;
         return position < 0 ? 0 : Math.Min(((position / Group) + 1) * Group, keys);
+    }
+
+    /// <summary>
+    /// The first key that takes part for a query: under a <see cref="Window"/> the first one that the first query of its group
+    /// sees, rounded down to a multiple of <see cref="Attention.KeyBlock"/>.
+    /// </summary>
+    internal readonly nint Start(nint query)
+    {
+        if (Window == 0) return 0;
+        nint key = query - IntoGroup(query) + Back;
+        return key <= 0 ? 0 : key / Attention.KeyBlock * Attention.KeyBlock;
     }
 
     /// <summary>The end of the queries from <paramref name="query"/> on that have one limit, at most a group of them.</summary>
     internal readonly nint TileEnd(nint query)
     {
         nint end = query + Group;
-        if (Causal)
-        {
-            nint beyond = (query + Offset) % Group;
-            end -= beyond < 0 ? beyond + Group : beyond;
-        }
+        if (Bounded) end -= IntoGroup(query);
         return Math.Min(end, Queries);
+    }
+
+    /// <summary>A query's place in its group, which begins where the last key that it sees is a multiple of <see cref="Group"/>.</summary>
+    private readonly nint IntoGroup(nint query)
+    {
+        nint beyond = (query + Reach) % Group;
+        return beyond < 0 ? beyond + Group : beyond;
     }
 }

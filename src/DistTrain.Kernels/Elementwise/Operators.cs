@@ -117,6 +117,13 @@ internal readonly struct ScaleAddOperator(float factor) : IBinaryOperator
         where T : struct, IArithmetic<T> => T.Fma(T.Broadcast(factor), x, y);
 }
 
+/// <summary>fma(share, x - y, y): y itself where they are equal.</summary>
+internal readonly struct ApproachOperator(float share) : IBinaryOperator
+{
+    public T Apply<T>(T x, T y)
+        where T : struct, IArithmetic<T> => T.Fma(T.Broadcast(share), x - y, y);
+}
+
 /// <summary>From the gradient g and the activation's output y: g where y is above zero, else +0.</summary>
 internal readonly struct ReluGradientOperator : IBinaryOperator
 {

@@ -54,6 +54,39 @@ public static unsafe class Dropout
         RangeRunner.Run(new Kernel(x, y, masks, width, rate), rows * MaskWords(width), 1, 4 * GrainWords, pool);
     }
 
+    /// <summary>What a value's 24 random bits have to reach.</summary>
+    internal static uint Threshold(float rate) => (uint)Math.Ceiling((double)rate * (1 << 24));
+
+    /// <summary>32 values' mask, the lowest bit first: that of eight random blocks from <paramref name="block"/> on.</summary>
+    internal static uint Draw<T>(in KeyedRandom random, ulong step, ulong block, uint threshold)
+        where T : struct, ILanes<T>
+    {
+        if (typeof(T) == typeof(Lanes512)) return PhiloxLanes.Wide(random, step, (uint)block, threshold);
+        if (typeof(T) == typeof(Lanes256))
+        {
+            return PhiloxLanes.Narrow(random, step, (uint)block, threshold) | (PhiloxLanes.Narrow(random, step, (uint)block + 4, threshold) << 16);
+        }
+        uint mask = 0;
+        for (int i = 0; i < 8; i++)
+        {
+            KeyedRandom.Words w = random.Block(step, block + (ulong)i);
+            uint four = Kept(w.A) | (Kept(w.B) << 1) | (Kept(w.C) << 2) | (Kept(w.D) << 3);
+            mask |= four << (4 * i);
+        }
+        return mask;
+
+        uint Kept(uint bits) => (bits >> 8) >= threshold ? 1u : 0u;
+    }
+
+    /// <summary>+0 in lanes whose bit is clear: (mask and bit) - bit is 0 or negative.</summary>
+    internal static T Where<T>(uint mask, T value)
+        where T : struct, ILanes<T>
+    {
+        T bits = T.Load((float*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(Bits)));
+        T clear = T.ShiftRightArithmetic(T.SubtractBits(T.And(T.BroadcastBits((int)mask), bits), bits), 31);
+        return T.Select(clear, T.Zero, value);
+    }
+
     private static void Check(float* x, nint rows, nint width, float rate, float* y, uint* masks)
     {
         Guard.Length(rows, nameof(rows));
@@ -72,7 +105,7 @@ public static unsafe class Dropout
         public KeyedRandom Random;
         public ulong Step;
         public ulong FirstBlock;
-        private readonly uint _threshold = (uint)Math.Ceiling((double)rate * (1 << 24));
+        private readonly uint _threshold = Threshold(rate);
         private readonly float _scale = 1 / (1 - rate);
 
         public readonly void Run<T>(nint begin, nint end)
@@ -81,32 +114,12 @@ public static unsafe class Dropout
             nint words = MaskWords(width);
             for (nint item = begin; item < end; item++)
             {
-                if (Draws) masks[item] = Draw<T>(FirstBlock + ((ulong)item * 8));
+                if (Draws) masks[item] = Draw<T>(in Random, Step, FirstBlock + ((ulong)item * 8), _threshold);
                 nint row = item / words, column = (item - (row * words)) * 32;
                 nint at = (row * width) + column;
                 Values<T>(masks[item], x + at, y + at, (int)Math.Min(32, width - column));
             }
         }
-
-        // Eight blocks make a word.
-        private readonly uint Draw<T>(ulong block)
-        {
-            if (typeof(T) == typeof(Lanes512)) return PhiloxLanes.Wide(Random, Step, (uint)block, _threshold);
-            if (typeof(T) == typeof(Lanes256))
-            {
-                return PhiloxLanes.Narrow(Random, Step, (uint)block, _threshold) | (PhiloxLanes.Narrow(Random, Step, (uint)block + 4, _threshold) << 16);
-            }
-            uint mask = 0;
-            for (int i = 0; i < 8; i++)
-            {
-                KeyedRandom.Words w = Random.Block(Step, block + (ulong)i);
-                uint four = Kept(w.A) | (Kept(w.B) << 1) | (Kept(w.C) << 2) | (Kept(w.D) << 3);
-                mask |= four << (4 * i);
-            }
-            return mask;
-        }
-
-        private readonly uint Kept(uint bits) => (bits >> 8) >= _threshold ? 1u : 0u;
 
         private readonly void Values<T>(uint mask, float* source, float* target, int count)
             where T : struct, ILanes<T>
@@ -115,15 +128,6 @@ public static unsafe class Dropout
             int i = 0;
             for (; i <= count - 16; i += 16) T.Store(target + i, Where(mask >> i, T.Load(source + i) * scale));
             if (i < count) T.StorePartial(target + i, Where(mask >> i, T.LoadPartial(source + i, count - i) * scale), count - i);
-        }
-
-        // +0 in lanes whose bit is clear: (mask and bit) - bit is 0 or negative.
-        private static T Where<T>(uint mask, T value)
-            where T : struct, ILanes<T>
-        {
-            T bits = T.Load((float*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(Bits)));
-            T clear = T.ShiftRightArithmetic(T.SubtractBits(T.And(T.BroadcastBits((int)mask), bits), bits), 31);
-            return T.Select(clear, T.Zero, value);
         }
     }
 }

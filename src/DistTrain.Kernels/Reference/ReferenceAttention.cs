@@ -11,10 +11,10 @@ internal static unsafe class ReferenceAttention
         {
             int i = (int)(item % s.Queries), head = (int)(item / s.Queries % s.Heads), example = (int)(item / s.Queries / s.Heads);
             float* output = Row(o, example, head, i);
-            int limit = Limit(s, example, i);
+            int start = Start(s, i), limit = Limit(s, example, i);
             float m = float.NegativeInfinity, l = 0;
             for (int e = 0; e < s.Width; e++) output[e] = 0;
-            for (int j0 = 0; j0 < limit; j0 += Attention.KeyBlock)
+            for (int j0 = start; j0 < limit; j0 += Attention.KeyBlock)
             {
                 int count = Math.Min(Attention.KeyBlock, limit - j0);
                 float largest = float.NegativeInfinity;
@@ -32,15 +32,16 @@ internal static unsafe class ReferenceAttention
                     p[j] = ReferenceFunctions.Exp(MathF.FusedMultiplyAdd(p[j], s.Scale, -shift));
                     l += p[j];
                 }
+                for (int j = 0; j < count; j++) p[j] = Keeps(s, example, head, i, j0 + j) ? p[j] : 0;
                 for (int e = 0; e < s.Width; e++)
                 {
-                    if (j0 > 0) output[e] *= correction;
+                    if (j0 > start) output[e] *= correction;
                     for (int j = 0; j < count; j++) output[e] = MathF.FusedMultiplyAdd(p[j], Row(v, example, head, j0 + j)[e], output[e]);
                 }
                 m = max;
             }
             bool empty = m == float.NegativeInfinity;
-            for (int e = 0; e < s.Width; e++) output[e] *= 1 / (empty ? 1 : l);
+            for (int e = 0; e < s.Width; e++) output[e] *= 1 / (empty ? 1 : l) * Scale(s);
             logarithms[item] = empty ? float.PositiveInfinity : m + ReferenceFunctions.Log(l);
         }
     }
@@ -58,7 +59,7 @@ internal static unsafe class ReferenceAttention
                 float* g = Row(dO, b, h, i), query = Row(q, b, h, i), result = Row(dq, b, h, i);
                 Clear(result, result, s.Width);
                 float product = ReferenceReductions.Dot(new(g, (int)s.Width), new(Row(o, b, h, i), (int)s.Width));
-                for (int j = 0; j < Limit(s, b, i); j++)
+                for (int j = Start(s, i); j < Limit(s, b, i); j++)
                 {
                     float* key = Row(k, b, h, j), keyGradient = Row(dk, b, h, j), valueGradient = Row(dv, b, h, j);
                     float weight = 0, score = 0;
@@ -66,7 +67,9 @@ internal static unsafe class ReferenceAttention
                     {
                         float r = Dot(query, key, s.Width);
                         weight = ReferenceFunctions.Exp(MathF.FusedMultiplyAdd(r, s.Scale, -logarithms[(head * s.Queries) + i]));
-                        score = weight * (Dot(g, Row(v, b, h, j), s.Width) - product) * s.Scale;
+                        bool keeps = Keeps(s, b, h, i, j);
+                        score = weight * ((keeps ? Dot(g, Row(v, b, h, j), s.Width) * Scale(s) : 0) - product) * s.Scale;
+                        weight = keeps ? weight * Scale(s) : 0;
                     }
                     for (int e = 0; e < s.Width; e++)
                     {
@@ -79,13 +82,37 @@ internal static unsafe class ReferenceAttention
         }
     }
 
-    private static bool Sees(in AttentionShape s, int i, int j) => !s.Causal || j <= i + s.Offset;
+    private static bool Sees(in AttentionShape s, int i, int j)
+    {
+        nint distance = i + s.Offset - j;
+        return (!s.Causal || distance >= 0) && (s.Window == 0 || Math.Abs(distance) < s.Window);
+    }
+
+    private static bool Keeps(in AttentionShape s, int example, int head, int i, int j)
+    {
+        AttentionDropout d = s.Dropout;
+        ulong step = (((d.Place + (ulong)example) * (ulong)s.Heads) + (ulong)head) * (1UL << 32) + d.Step;
+        ulong element = ((ulong)i * (ulong)((s.Keys + 31) / 32 * 32)) + (ulong)j;
+        return (d.Random.Bits(step, element) >> 8) >= (double)d.Rate * (1 << 24);
+    }
+
+    private static float Scale(in AttentionShape s) => 1 / (1 - s.Dropout.Rate);
+
+    // The last key that a query sees, counted from the query's place.
+    private static int Reach(in AttentionShape s) => (int)(s.Causal ? s.Offset : s.Offset + s.Window - 1);
+
+    private static int Start(in AttentionShape s, int i)
+    {
+        if (s.Window == 0) return 0;
+        int first = (int)Math.Floor((i + Reach(s)) / 32.0) * 32;
+        return Math.Max((int)(first - Reach(s) + s.Offset - s.Window + 1) / 64 * 64, 0);
+    }
 
     private static int Limit(in AttentionShape s, int example, int i)
     {
         int keys = (int)(s.Lengths == null ? s.Keys : s.Lengths[example]);
-        if (!s.Causal) return keys;
-        int seen = (int)Math.Max(i + s.Offset + 1, 0);
+        if (!s.Causal && s.Window == 0) return keys;
+        int seen = Math.Max(i + Reach(s) + 1, 0);
         return Math.Min((seen + 31) / 32 * 32, keys);
     }
 

@@ -16,6 +16,9 @@ internal static class ReferenceUpdates
         w = MathF.FusedMultiplyAdd(-(float)step.LearningRate, g, w);
     }
 
+    /// <summary>See <see cref="AverageKernel"/>.</summary>
+    public static void Average(double decay, ref float a, float w) => a = MathF.FusedMultiplyAdd((float)(1 - decay), w - a, a);
+
     /// <summary>See <see cref="AdamKernel"/>.</summary>
     public static void Adam(AdamStep step, ref float w, ref float m, ref float v, float gradientSum, float total)
     {

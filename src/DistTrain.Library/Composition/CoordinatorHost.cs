@@ -23,9 +23,10 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     public CoordinatorHost(JobContext context, TrainingPlan plan, RunFiles files, RunMetrics metrics, ITrainingObserver observer, TimeProvider time)
     {
         _metrics = metrics;
+        if (context.Doubt is { } doubt) observer.Warn(doubt);
         _engine = new BuiltInEngine(time, plan.FailureTimeout, observer.Warn);
         Keeper = new CheckpointKeeper(
-            context.Model.Layout, context.Job.Optimizer.StateVectors, files.Resume, files.Save,
+            context.Model.Layout, context.Job.StateVectors, files.Resume, files.Save,
             (version, path) => Post(new CheckpointWritten(version, path)),
             (version, error) => Post(new CheckpointFailed(version, error.Message, error is DistTrainException e ? e.ExitCode : ExitCode.Internal)),
             files.Best);

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using DistTrain.Core;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Memory;
@@ -78,13 +79,18 @@ internal sealed class JobContext
     public void RequireMemory()
     {
         if (Job.Training.Memory is not null) Memory();
-        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.Optimizer.StateVectors.Length + (4L * Job.Cluster.Workers) + ((Job.Training.EarlyStopping is null ? 3 : 4) * (1 + Job.Optimizer.StateVectors.Length));
+        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.StateVectors.Count + ((Job.Training.Ema is null ? 4L : 5L) * Job.Cluster.Workers) + ((Job.Training.EarlyStopping is null ? 3 : 4) * (1 + Job.StateVectors.Count));
         double wanted = (double)vectors * Model.Layout.Length * sizeof(float), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (wanted > available)
         {
             throw new DistTrainException(ExitCode.BadUsage, $"the model has {Model.Layout.ElementCount:N0} parameters: with {Job.Cluster.Workers} workers and {Job.Cluster.Servers} servers here it wants about {wanted / (1 << 30):N1} GiB, and this machine has {available / (1 << 30):N1} GiB");
         }
     }
+
+    /// <summary>What may not be as it is meant, in words; null for nothing.</summary>
+    public string? Doubt => Job.Training.Ema is { } decay && TotalSteps * (1 - decay) < 1
+        ? string.Create(CultureInfo.InvariantCulture, $"training.ema: the average reaches back over about {1 / (1 - decay):N0} steps, and the training has {TotalSteps:N0}: much of it is the initial weights; try {1 - (10.0 / Math.Max(TotalSteps, 20)):0.###}")
+        : null;
 
     public ServerSetup ServerSetup() => new(
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
@@ -98,6 +104,7 @@ internal sealed class JobContext
         MicroSize = Job.Batch.MicroSize,
         Wire = WireOptions.Of(Job.Training.Precision),
         SharesMemory = SharesMemory,
+        Averages = Job.Training.Ema is not null,
         Augment = [.. Job.Data.Augment],
     };
 
@@ -147,6 +154,9 @@ internal sealed class JobContext
         LossScale = Model.LossScale?.Tensor,
         Wire = WireOptions.Of(Job.Training.Precision),
         SharesMemory = SharesMemory,
+        Averaging = Job.Training.Ema is { } decay
+            ? new WeightAveraging(decay, version => Facts.TestExamples > 0 && Evaluate.IsDue(version, StepsPerEpoch, TotalSteps))
+            : null,
         WatchEvery = Job.Training.WatchEvery,
     };
 

@@ -57,7 +57,7 @@ internal sealed class RunFiles
 
     private static ModelSnapshot Read(JobContext context, LoadedCheckpoint checkpoint)
     {
-        var snapshot = new ModelSnapshot(context.Model.Layout, context.Job.Optimizer.StateVectors, checkpoint.Manifest.Version);
+        var snapshot = new ModelSnapshot(context.Model.Layout, context.Job.StateVectors, checkpoint.Manifest.Version);
         foreach (string vector in snapshot.VectorNames) checkpoint.Read(vector, 0, snapshot.Find(vector)!.Span);
         return snapshot;
     }
@@ -70,7 +70,7 @@ internal sealed class RunFiles
         if (snapshot.Version == FirstVersion && ResumedFrom is not null) return ResumedFrom;
         if (!_saved && ResumedFrom is null) MoveEarlierRunAside(_store);
         _saved = true;
-        using CheckpointDraft draft = _store.Begin(snapshot.Version, snapshot.Layout, _context.Job.Optimizer.StateVectors);
+        using CheckpointDraft draft = _store.Begin(snapshot.Version, snapshot.Layout, _context.Job.StateVectors);
         foreach (string vector in snapshot.VectorNames) draft.Write(vector, 0, snapshot.Find(vector)!.Span);
         return draft.Complete(Manifest(snapshot), pinned: EvaluationRecord.Parse(snapshot.Record).Best?.Version);
     }

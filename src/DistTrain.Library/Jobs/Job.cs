@@ -4,6 +4,7 @@ using DistTrain.Core.Config;
 using DistTrain.Data;
 using DistTrain.Nn;
 using DistTrain.Optim;
+using DistTrain.Training.Checkpoints;
 
 namespace DistTrain.Jobs;
 
@@ -59,6 +60,10 @@ public sealed record Job
 
     /// <summary>What is saved where.</summary>
     public CheckpointOptions Checkpoint { get; init; } = new();
+
+    /// <summary>What a checkpoint holds beside the weights, a number of each for every parameter.</summary>
+    internal IReadOnlyList<string> StateVectors =>
+        Training.Ema is null ? Optimizer.StateVectors : [.. Optimizer.StateVectors, ModelSnapshot.Unaveraged];
 
     /// <summary>The run's directory: <see cref="CheckpointOptions.Path"/> with its default and a leading ~ resolved.</summary>
     public string RunDirectory

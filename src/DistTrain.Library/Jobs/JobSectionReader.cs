@@ -15,6 +15,9 @@ internal static class JobSectionReader
     // A clip at 0 would stop all training.
     private const double SmallestClip = 1e-12;
 
+    // An average that keeps all of itself would stay where it began.
+    private const double LargestDecay = 0.999999;
+
     public static Job Read(ConfigNode root)
     {
         DataSource data = ReadData(root);
@@ -140,6 +143,7 @@ internal static class JobSectionReader
             ClipValue = node.Find("clip_value")?.AsNumber(SmallestClip),
             L1 = node.Number("l1", 0, 0),
             Precision = node.Find("precision") is { } precision ? ReadPrecision(precision) : FloatFormat.Float32,
+            Ema = node.Find("ema")?.AsNumber(0, LargestDecay),
             WatchEvery = node.Integer("watch_every", new TrainingOptions().WatchEvery, 0),
             Memory = node.Find("memory")?.AsBytes(),
             EarlyStopping = node.Find("early_stopping") is { } stopping ? ReadEarlyStopping(stopping) : null,

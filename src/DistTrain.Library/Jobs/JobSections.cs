@@ -44,6 +44,12 @@ public sealed record TrainingOptions
     public FloatFormat Precision { get; init; } = FloatFormat.Float32;
 
     /// <summary>
+    /// How much of the weights' moving average stays at each step, from 0 to below 1: evaluations, the best version and the
+    /// result are of the average then. Null for none. It is as good as over the last 1 / (1 - ema) steps.
+    /// </summary>
+    public double? Ema { get; init; }
+
+    /// <summary>
     /// Every so many steps the gradient is looked at: its norms, dead units, the noise scale; 0 for never. It never shows in
     /// the bits.
     /// </summary>

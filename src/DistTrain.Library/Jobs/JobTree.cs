@@ -73,7 +73,7 @@ internal static class JobTree
     public static YamlTree? Flag(bool? value) => Text(value switch { true => "true", false => "false", null => null });
 
     private static YamlTree? OfTraining(TrainingOptions training, bool withLength) =>
-        withLength || training.ClipNorm is not null || training.ClipValue is not null || training.L1 != 0 || training.Precision != FloatFormat.Float32
+        withLength || training.ClipNorm is not null || training.ClipValue is not null || training.L1 != 0 || training.Precision != FloatFormat.Float32 || training.Ema is not null
             ? Map(
                 ("epochs", withLength ? Number(training.Epochs) : null),
                 ("max_steps", withLength ? Number(training.MaxSteps) : null),
@@ -81,6 +81,7 @@ internal static class JobTree
                 ("clip_value", Number(training.ClipValue)),
                 ("l1", training.L1 == 0 ? null : Number(training.L1)),
                 ("precision", training.Precision switch { FloatFormat.BFloat16 => Text("bf16"), FloatFormat.Float16 => Text("fp16"), _ => withLength ? Text("fp32") : null }),
+                ("ema", Number(training.Ema)),
                 ("watch_every", withLength ? Number(training.WatchEvery) : null),
                 ("memory", withLength && training.Memory is { } bytes ? Text(string.Create(CultureInfo.InvariantCulture, $"{bytes}B")) : null),
                 ("early_stopping", withLength && training.EarlyStopping is { } stopping ? OfEarlyStopping(stopping) : null))

@@ -32,7 +32,9 @@ internal static partial class SpecTree
             ("causal", Flag(attention.Causal)),
             ("bias", Flag(attention.Bias)),
             ("rotary", Flag(attention.Rotary)),
-            ("init", Of(attention.Init))),
+            ("init", Of(attention.Init)),
+            ("window", Number(attention.Window)),
+            ("dropout", attention.Dropout == 0 ? null : Number(attention.Dropout))),
         TransformerBlockSpec block => Map(
             ("heads", Number(block.Heads)),
             ("mlp", Number(block.Mlp)),
@@ -42,7 +44,9 @@ internal static partial class SpecTree
             ("bias", Flag(block.Bias)),
             ("rotary", Flag(block.Rotary)),
             ("dropout", Number(block.Dropout)),
-            ("init", Of(block.Init))),
+            ("init", Of(block.Init)),
+            ("window", Number(block.Window)),
+            ("attention_dropout", block.AttentionDropout == 0 ? null : Number(block.AttentionDropout))),
         _ => null,
     };
 }

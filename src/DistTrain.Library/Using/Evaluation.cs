@@ -41,7 +41,8 @@ public static class Evaluation
         using var weights = new NativeBuffer(layout.Length);
         Read(checkpoint, weights);
         string sha = Sha256(layout, weights);
-        WireOptions.Of(job.Training.Precision).Weights.Round(weights);
+        // Workers evaluate what arrives: weights as they travel, averages as they are.
+        if (job.Training.Ema is null) WireOptions.Of(job.Training.Precision).Weights.Round(weights);
         SegmentStats stats = Evaluate(loaded.Model, test, weights, job);
         return new EvaluationResult
         {

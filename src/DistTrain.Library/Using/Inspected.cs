@@ -60,7 +60,7 @@ public sealed record InspectedJob
     [JsonPropertyName("memory")] public required string Memory { get; init; }
 
     /// <summary>Bytes of a worker's planned buffers: activations and their gradients for a whole mini-batch, since it may be
-    /// left alone with it, and two model versions of weights. Gradients that wait for their commit and the data come on top.</summary>
+    /// left alone with it, and two model versions of weights, and their averages where there are some. Gradients that wait for their commit and the data come on top.</summary>
     [JsonPropertyName("worker_bytes")] public required long WorkerBytes { get; init; }
 
     /// <summary>The whole job with every default written out.</summary>

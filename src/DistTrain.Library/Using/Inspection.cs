@@ -28,9 +28,9 @@ public static class Inspection
             Flops = model.Summary.Sum(l => l.Flops),
             StepsPerEpoch = context.StepsPerEpoch,
             TotalSteps = context.TotalSteps,
-            ServerBytes = model.Layout.Length * sizeof(float) * (1 + job.Optimizer.StateVectors.Length),
+            ServerBytes = model.Layout.Length * sizeof(float) * (1 + job.StateVectors.Count),
             Memory = memory.ToString(),
-            WorkerBytes = memory.Bytes + (2 * sizeof(float) * model.Layout.Length),
+            WorkerBytes = memory.Bytes + ((job.Training.Ema is null ? 2 : 3) * sizeof(float) * model.Layout.Length),
             Job = job.ToYaml(),
         };
     }

@@ -19,14 +19,14 @@ public sealed unsafe class TrainedModel : IDisposable
     private readonly NativeBuffer _used;
     private readonly ModelRun _run;
 
-    internal TrainedModel(Model model, ModelSnapshot snapshot, TrainResult result)
+    internal TrainedModel(Model model, ModelSnapshot snapshot, TrainResult result, bool averaged)
     {
         (_model, Result) = (model, result);
         _weights = new NativeBuffer(model.Layout.Length);
         NativeBuffer source = snapshot.Find(ModelSnapshot.Weights)!;
         Buffer.MemoryCopy(source.Pointer, _weights.Pointer, _weights.Length * sizeof(float), _weights.Length * sizeof(float));
-        // Workers compute with what arrives of the weights; what is shown and saved are the servers' own.
-        _used = model.Precision == FloatFormat.Float32 ? _weights : new NativeBuffer(model.Layout.Length);
+        // Workers compute with what arrives of the weights, and of averages all does; what is shown and saved are the servers' own.
+        _used = averaged || model.Precision == FloatFormat.Float32 ? _weights : new NativeBuffer(model.Layout.Length);
         if (_used != _weights)
         {
             Elementwise.Copy(_weights.Pointer, _used.Pointer, (nint)_weights.Length);

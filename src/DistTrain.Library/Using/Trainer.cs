@@ -39,7 +39,7 @@ public static class Trainer
         var exit = (ExitCode)result.ExitCode;
         if (exit is not (ExitCode.Done or ExitCode.Interrupted)) throw new DistTrainException(exit, result.Error ?? "training failed");
         if (run.Model is not { } weights || weights.Version != (result.BestStep ?? result.Steps)) throw new OperationCanceledException(stop);
-        return new TrainedModel(run.Context.Model, weights, result);
+        return new TrainedModel(run.Context.Model, weights, result, job.Training.Ema is not null);
     }
 
     private sealed class Nobody : ITrainingObserver

@@ -27,8 +27,9 @@ public static partial class Layers
         new GruSpec(hidden, layers, bidirectional, returns);
 
     /// <summary>Multi-head self-attention. See <see cref="AttentionSpec"/>.</summary>
-    public static LayerSpec Attention(int heads, bool causal = false, bool bias = true, bool rotary = false, Initialiser? init = null) =>
-        new AttentionSpec(heads, causal, bias, rotary, init);
+    public static LayerSpec Attention(
+        int heads, bool causal = false, bool bias = true, bool rotary = false, Initialiser? init = null, int? window = null, double dropout = 0) =>
+        new AttentionSpec(heads, causal, bias, rotary, init, window, dropout);
 
     /// <summary>Attention and a dense network at each position. See <see cref="TransformerBlockSpec"/>; its other options are set by <c>with</c>.</summary>
     public static TransformerBlockSpec TransformerBlock(int heads, int? mlp = null, bool causal = false, double dropout = 0) =>

@@ -13,6 +13,12 @@ public sealed unsafe class ModelSnapshot : IDisposable
     /// <summary>The name of the weights among the vectors.</summary>
     public const string Weights = "weights";
 
+    /// <summary>
+    /// Where weights are averaged, the name of the vector that training goes on with: <see cref="Weights"/> are the averages
+    /// then, because they are what a model is used with.
+    /// </summary>
+    public const string Unaveraged = "unaveraged";
+
     private readonly NativeBuffer[] _vectors;
 
     /// <summary>Allocates the weights and <paramref name="stateVectors"/>, all zero.</summary>

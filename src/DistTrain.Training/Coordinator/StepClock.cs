@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using DistTrain.Core.Messages;
 
 namespace DistTrain.Training.Coordinator;
 
@@ -113,7 +114,7 @@ internal sealed class StepClock(TrainingPlan plan)
 
     private bool IsJudged(long version) => plan.Monitoring is not null && IsEvaluated(version);
 
-    private static bool IsEvaluated(TrainingPlan plan, long version) => plan.Evaluates && (version == plan.TotalSteps || version % plan.StepsPerEpoch == 0);
+    private static bool IsEvaluated(TrainingPlan plan, long version) => plan.Evaluates && Evaluate.IsDue(version, plan.StepsPerEpoch, plan.TotalSteps);
 
     // A checkpoint that Ctrl-C left before its evaluation.
     private static bool IsUnjudged(TrainingPlan plan) =>

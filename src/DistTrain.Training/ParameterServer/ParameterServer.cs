@@ -137,7 +137,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
             {
                 Memory<float> part = chunk.AsMemory(0, Math.Min(chunk.Length, bucket.Length - done));
                 _setup.Initialise(bucket.Offset + done, part);
-                part.Span.CopyTo(state.Weights(0, bucket.Offset + done, part.Length).Span);
+                state.Initialise(bucket.Offset + done, part.Span);
             }
         }
     }

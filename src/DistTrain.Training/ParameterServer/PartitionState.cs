@@ -30,6 +30,7 @@ internal sealed unsafe class PartitionState : IDisposable
     private readonly ImmutableArray<(TensorEntry Entry, bool Measured)> _tensors;
     private readonly ParameterLayout _layout;
     private readonly NativeBuffer? _direction;
+    private readonly WeightAverages? _averages;
     private NativeBuffer? _workspace;
 
     public PartitionState(ParameterLayout layout, Partition partition, UpdateRule rule)
@@ -54,6 +55,7 @@ internal sealed unsafe class PartitionState : IDisposable
 
         _state = [.. rule.StateVectors.Select(_ => new NativeBuffer(partition.Length))];
         if (rule.Trust is { TakesDirection: true }) _direction = new NativeBuffer(partition.Length);
+        if (rule.Averaging is { } averaging) _averages = new WeightAverages(averaging, partition);
     }
 
     public Partition Partition => _partition;
@@ -63,8 +65,15 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <summary>What the rates are multiplied by, beside what the rule says of the step.</summary>
     public double RateFactor { get; set; } = 1;
 
-    /// <summary>All vectors that a checkpoint holds: the weights first, then the optimizer's.</summary>
-    public IEnumerable<string> VectorNames => _rule.StateVectors.Prepend(WeightsVector);
+    /// <summary>The weights' averages; null for none.</summary>
+    public WeightAverages? Averages => _averages;
+
+    /// <summary>
+    /// All vectors that a checkpoint holds: the weights first, then the optimizer's. Where there are averages, they go by the
+    /// weights' name, and the weights themselves come last.
+    /// </summary>
+    public IEnumerable<string> VectorNames =>
+        [WeightsVector, .. _rule.StateVectors, .. _averages is null ? (ReadOnlySpan<string>)[] : [Checkpoints.ModelSnapshot.Unaveraged]];
 
     public const string WeightsVector = Checkpoints.ModelSnapshot.Weights;
 
@@ -88,7 +97,8 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <summary>A range of a vector as it stands at a version.</summary>
     public NativeSpan Vector(string name, long version, long offset, int length)
     {
-        if (name == WeightsVector) return Weights(version, offset, length);
+        if (name == WeightsVector && _averages is not null) return _averages.Range(offset, length);
+        if (name is WeightsVector or Checkpoints.ModelSnapshot.Unaveraged) return Weights(version, offset, length);
         int index = _rule.StateVectors.ToList().IndexOf(name);
         return new((nint)(_state[index].Pointer + (offset - _partition.Offset)), length);
     }
@@ -143,6 +153,15 @@ internal sealed unsafe class PartitionState : IDisposable
             State(range, state);
             _rule.Optimizer.Update(context, weights, gradient, state, range.Length, KernelPool.Single);
         }
+
+        _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
+    }
+
+    /// <summary>Sets weights at version 0, by offset in the flat vector: averages begin with them.</summary>
+    public void Initialise(long offset, ReadOnlySpan<float> values)
+    {
+        values.CopyTo(Weights(0, offset, values.Length).Span);
+        if (_averages is not null) values.CopyTo(_averages.Range(offset, values.Length).Span);
     }
 
     /// <summary>Lets the optimizer prepare the step of a bucket, where its rates depend on norms.</summary>
@@ -230,6 +249,7 @@ internal sealed unsafe class PartitionState : IDisposable
         foreach (NativeBuffer buffer in _state) buffer.Dispose();
         _workspace?.Dispose();
         _direction?.Dispose();
+        _averages?.Dispose();
     }
 
     private UpdateContext Context(int tensor, long step, SegmentStats stats, NormsDecision? decision)

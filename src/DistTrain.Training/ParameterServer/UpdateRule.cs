@@ -40,6 +40,9 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     /// <summary>Whether the weights lie where other processes of this host may read them.</summary>
     public bool SharesMemory { get; init; }
 
+    /// <summary>The moving average of the weights; null for none.</summary>
+    public WeightAveraging? Averaging { get; init; }
+
     /// <summary>Every so many steps the gradient is looked at; 0 for never.</summary>
     public long WatchEvery { get; init; }
 

@@ -7,7 +7,8 @@ namespace DistTrain.Training.ParameterServer;
 /// <summary>
 /// Publishes buckets to all subscribers. A subscriber that is slow skips versions: it has at most one entry waiting
 /// for each bucket, and gets the newest. One that comes in the middle of a step first gets the version before of those
-/// buckets that are ahead of the last commit, because the step may have to be computed again.
+/// buckets that are ahead of the last commit, because the step may have to be computed again. Where averages are kept, those
+/// of versions that are evaluated are published too.
 /// </summary>
 internal sealed class WeightsBroadcast(PartitionState state, long term, long version)
 {
@@ -23,7 +24,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         lock (_lock)
         {
             Volatile.Write(ref _published[local], newVersion);
-            foreach (Subscription subscription in _subscriptions) subscription.Offer(local);
+            foreach (Subscription subscription in _subscriptions) subscription.OfferNewest(local);
         }
     }
 
@@ -52,30 +53,34 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
 
     private int Local(Bucket bucket) => bucket.Index - state.Partition.Buckets[0].Index;
 
+    private bool PublishesAverages(long at) => state.Averages is { } averages && averages.Published(at);
+
     private sealed class Subscription : IWeightsSubscription
     {
         private readonly WeightsBroadcast _owner;
         private readonly Channel<int> _waiting;
+        private readonly int _buckets;
         private readonly int[] _queued;
         private readonly Queue<(int Local, long Version)> _before = new();
 
         public Subscription(WeightsBroadcast owner)
         {
             _owner = owner;
-            int buckets = owner._published.Length;
-            _queued = new int[buckets];
+            _buckets = owner._published.Length;
+            _queued = new int[2 * _buckets];
             _waiting = Channel.CreateUnbounded<int>(new UnboundedChannelOptions { SingleReader = true });
             long committed = Volatile.Read(ref owner._committed);
-            for (int local = 0; local < buckets; local++)
+            for (int local = 0; local < _buckets; local++)
             {
                 if (owner._published[local] > committed) _before.Enqueue((local, owner._published[local] - 1));
-                Offer(local);
+                OfferNewest(local);
             }
         }
 
-        public void Offer(int local)
+        public void OfferNewest(int local)
         {
-            if (Interlocked.Exchange(ref _queued[local], 1) == 0) _waiting.Writer.TryWrite(local);
+            Offer(local);
+            if (_owner.PublishesAverages(Volatile.Read(ref _owner._published[local]))) Offer(_buckets + local);
         }
 
         public void Close() => _waiting.Writer.TryComplete();
@@ -85,10 +90,14 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
             if (_before.TryDequeue(out (int Local, long Version) before)) return Entry(before.Local, before.Version);
             while (await _waiting.Reader.WaitToReadAsync(cancellation))
             {
-                if (!_waiting.Reader.TryRead(out int local)) continue;
+                if (!_waiting.Reader.TryRead(out int entry)) continue;
                 // The flag falls before the version is read: a version published after that is queued again.
-                Interlocked.Exchange(ref _queued[local], 0);
-                return Entry(local, Volatile.Read(ref _owner._published[local]));
+                Interlocked.Exchange(ref _queued[entry], 0);
+                int local = entry % _buckets;
+                long newest = Volatile.Read(ref _owner._published[local]);
+                if (entry < _buckets) return Entry(local, newest);
+                // Averages of a version that has been passed are needed by nobody.
+                if (_owner.PublishesAverages(newest)) return Averages(local, newest);
             }
 
             return null;
@@ -98,6 +107,18 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         {
             lock (_owner._lock) _owner._subscriptions.Remove(this);
             Close();
+        }
+
+        // Buckets first, behind them their averages.
+        private void Offer(int entry)
+        {
+            if (Interlocked.Exchange(ref _queued[entry], 1) == 0) _waiting.Writer.TryWrite(entry);
+        }
+
+        private (WeightsHeader, NativeSpan) Averages(int local, long version)
+        {
+            Bucket bucket = _owner.StateBucket(local);
+            return (new WeightsHeader(_owner.Term, version, bucket.Index) { Averaged = true }, _owner.Averages(bucket));
         }
 
         private (WeightsHeader, NativeSpan) Entry(int local, long version)
@@ -110,6 +131,8 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     private long Term => term;
 
     private Bucket StateBucket(int local) => state.Partition.Buckets[local];
+
+    private NativeSpan Averages(Bucket bucket) => state.Averages!.Range(bucket.Offset, bucket.Length);
 
     private NativeSpan Payload(Bucket bucket, long at) => state.Payload(bucket, at);
 }

@@ -23,6 +23,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private readonly long[] _versions;
     private readonly long _term;
     private readonly Action<long> _complete;
+    private readonly AverageStore _averages;
     private readonly Lock _lock = new();
     private readonly int[] _arrived = new int[2];
     private readonly long[] _version = [Nothing, Nothing];
@@ -30,9 +31,14 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private long _inUse = Nothing;
     private TaskCompletionSource? _released;
 
-    /// <summary><paramref name="complete"/> is called with a version when its last bucket has arrived.</summary>
-    public WeightsStore(ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, WireFormat? wire = null, bool share = false)
+    /// <summary>
+    /// <paramref name="complete"/> is called with a version when its last bucket has arrived,
+    /// <paramref name="averagesComplete"/> when that of its averages has.
+    /// </summary>
+    public WeightsStore(
+        ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, Action<long>? averagesComplete = null, WireFormat? wire = null, bool share = false)
     {
+        _averages = new AverageStore(layout, plan, averagesComplete ?? (_ => { }));
         (_plan, _term, _complete, _wire) = (plan, term, complete, wire ?? WireFormat.Exact);
         if (!_wire.IsExact) _packed = [new NativeBuffer(_wire.Words(layout.Length)), new NativeBuffer(_wire.Words(layout.Length))];
         if (share && _wire.IsExact) _overlays = [OverlayMemory.Create(layout.Length), OverlayMemory.Create(layout.Length)];
@@ -47,6 +53,9 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
 
     /// <summary>The flat vector at a complete version; valid until version + 2 may arrive: see <see cref="Use"/>.</summary>
     public unsafe float* At(long version) => _overlays.Length > 0 ? _overlays[version & 1]!.Pointer : _halves[version & 1].Pointer;
+
+    /// <summary>The averages of the weights at the version that was reported last.</summary>
+    public unsafe float* Averages => _averages.Pointer;
 
     /// <summary>Protects a version, or with null none, from being overwritten.</summary>
     public void Use(long? version)
@@ -92,7 +101,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     /// <inheritdoc/>
     public async ValueTask ReadAsync(WeightsHeader header, NativeSpan source, SharedRegion? region, CancellationToken cancellation)
     {
-        bool shows = region is not null && _overlays.Length > 0;
+        bool shows = region is not null && _overlays.Length > 0 && !header.Averaged;
         NativeSpan place = await BeginAsync(header, shows, cancellation);
         if (place.Address == 0) return;
         if (place.Length != source.Length) throw new DistTrainException(ExitCode.ClusterLost, $"bucket {header.Bucket} came with {source.Length} words, expected {place.Length}");
@@ -104,6 +113,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private async ValueTask<NativeSpan> BeginAsync(WeightsHeader header, bool shows, CancellationToken cancellation)
     {
         if (header.Term != _term || (uint)header.Bucket >= (uint)_versions.Length || header.Version < 0) return default;
+        if (header.Averaged) return _averages.Begin(header);
         while (true)
         {
             Task wait;
@@ -125,6 +135,12 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     /// <inheritdoc/>
     public unsafe void Complete(WeightsHeader header)
     {
+        if (header.Averaged)
+        {
+            _averages.Complete(header);
+            return;
+        }
+
         if (!_wire.IsExact)
         {
             Bucket bucket = _plan.Buckets[header.Bucket];
@@ -151,9 +167,10 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     {
     }
 
-    /// <summary>Frees both halves. Only when no channel writes any more.</summary>
+    /// <summary>Frees both halves and the averages. Only when no channel writes any more.</summary>
     public void Dispose()
     {
+        _averages.Dispose();
         foreach (NativeBuffer half in _halves.Concat(_packed)) half.Dispose();
         foreach (OverlayMemory? overlay in _overlays) overlay?.Dispose();
     }

@@ -16,6 +16,9 @@ internal sealed record WeightsComplete(long Term, long Version);
 /// <summary>Weights that the worker waits for have arrived.</summary>
 internal sealed record WeightsArrived(long Term);
 
+/// <summary>The averages of a version's weights have arrived whole, under a term.</summary>
+internal sealed record AveragesComplete(long Term, long Version);
+
 /// <summary>The connection to a partition's server was lost.</summary>
 internal sealed record ServerLost(long Term, int Partition, string Cause);
 
@@ -48,6 +51,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private ImmutableArray<int> _shards = [];
     private Evaluate? _evaluation;
     private long _version = -1;
+    private long _averaged = -1;
     private long _granted;
     private long _committed;
     private bool _pinned;
@@ -84,6 +88,9 @@ public sealed class Worker : IActor, IAsyncDisposable
                 if (_version > _step) StandAt(_version);
                 break;
             case WeightsArrived arrived when IsCurrent(arrived.Term):
+                break;
+            case AveragesComplete averages when IsCurrent(averages.Term):
+                _averaged = Math.Max(_averaged, averages.Version);
                 break;
             case Evaluate evaluate when IsCurrent(evaluate.Term):
                 _evaluation = evaluate;
@@ -134,7 +141,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private async Task EnterAsync(Topology topology, IActorContext context)
     {
         if (_term is not null) await _term.DisposeAsync();
-        (_version, _granted, _committed, _evaluation) = (-1, 0, 0, null);
+        (_version, _averaged, _granted, _committed, _evaluation) = (-1, -1, 0, 0, null);
         StandAt(-1);
         _shards = [];
         _evaluated.Clear();
@@ -248,16 +255,17 @@ public sealed class Worker : IActor, IAsyncDisposable
 
     private unsafe void EvaluateIfAsked(WorkerTerm term)
     {
-        if (_evaluation is not { } evaluation || evaluation.Version != _version) return;
+        if (_evaluation is not { } evaluation || evaluation.Version != (_setup.Averages ? _averaged : _version)) return;
         _evaluation = null;
         var stats = new Dictionary<int, SegmentStats>();
-        term.Weights.Use(_version);
-        foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(term.Weights.At(_version), shard);
+        term.Weights.Use(evaluation.Version);
+        float* weights = _setup.Averages ? term.Weights.Averages : term.Weights.At(evaluation.Version);
+        foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(weights, shard);
         term.Weights.Use(_groups is null ? null : _step);
         _evaluated.Clear();
         foreach (ShardRange node in _tree.TopNodes(evaluation.Shards))
         {
-            _evaluated.Add(new SegmentHeader(SegmentKind.Evaluation, term.Number, _incarnation, _version, -1, node, Join(node, stats)));
+            _evaluated.Add(new SegmentHeader(SegmentKind.Evaluation, term.Number, _incarnation, evaluation.Version, -1, node, Join(node, stats)));
         }
 
         PushEvaluation(term);

@@ -23,7 +23,8 @@ internal sealed class WorkerTerm : IAsyncDisposable
         var plan = new BucketPlan(setup.Model.Layout, topology.Servers.Length, topology.BucketLength);
         long term = topology.Term;
         var arrived = new WeightsArrived(term);
-        Weights = new WeightsStore(setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), setup.Wire.Weights, setup.SharesMemory)
+        Weights = new WeightsStore(
+            setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), version => Post(new AveragesComplete(term, version)), setup.Wire.Weights, setup.SharesMemory)
         {
             Arrived = () => Post(arrived),
         };

@@ -147,7 +147,7 @@ internal static class WireMessages
         segment.Term, segment.Incarnation, segment.Step, segment.Bucket,
         new ShardRange(segment.Shards?.Lo ?? 0, segment.Shards?.Hi ?? 0), FromWire(segment.Stats));
 
-    public static WeightsHeader FromWire(Wire.Weights weights) => new(weights.Term, weights.Version, weights.Bucket);
+    public static WeightsHeader FromWire(Wire.Weights weights) => new(weights.Term, weights.Version, weights.Bucket) { Averaged = weights.Averaged };
 
     public static Wire.CheckpointPiece ToWire(CheckpointPieceHeader header) => new()
     {

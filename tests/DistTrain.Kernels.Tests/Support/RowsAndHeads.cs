@@ -78,5 +78,24 @@ internal static unsafe class RowsAndHeads
                 in shape, Part(px), Part(px + Size), Part(px + (2 * Size)), Part(po), pl, Part(pg), Part(pd), Part(pd + Size), Part(pd + (2 * Size)));
         }
         add([.. o, .. logarithms, .. dx]);
+        fixed (float* px = x, pg = g, po = o, pd = dx, pl = logarithms)
+        {
+            var shape = new AttentionShape
+            {
+                Batch = 1,
+                Heads = Heads,
+                Queries = Times,
+                Keys = Times,
+                Width = Width,
+                Scale = 0.05f,
+                Window = 9,
+                Dropout = new AttentionDropout(new KeyedRandom(3, 4), 5, 6, 0.3f),
+            };
+            HeadsView Part(float* p) => HeadsView.Contiguous(p, Times, Heads, Width);
+            Attention.Forward(in shape, Part(px), Part(px + Size), Part(px + (2 * Size)), Part(po), pl);
+            Attention.Backward(
+                in shape, Part(px), Part(px + Size), Part(px + (2 * Size)), Part(po), pl, Part(pg), Part(pd), Part(pd + Size), Part(pd + (2 * Size)));
+        }
+        add([.. o, .. logarithms, .. dx]);
     }
 }

@@ -49,15 +49,17 @@ public sealed class EvaluationRunTests : IDisposable
 
     // Epochs are of 12 steps. Ctrl-C comes with the commit of a step: within an epoch, at an evaluation, and just before one.
     [Theory]
-    [InlineData(5)]
-    [InlineData(11)]
-    [InlineData(24)]
-    [InlineData(40)]
-    public async Task Run_BrokenOffAndResumed_EndsAsAnUnbrokenOne(long at)
+    [InlineData(5, null)]
+    [InlineData(11, null)]
+    [InlineData(24, null)]
+    [InlineData(40, null)]
+    [InlineData(5, 0.9)]
+    [InlineData(24, 0.9)]
+    public async Task Run_BrokenOffAndResumed_EndsAsAnUnbrokenOne(long at, double? ema)
     {
         Job job = Base() with
         {
-            Training = new() { Epochs = 30, EarlyStopping = new(3, 0.02) },
+            Training = new() { Epochs = 30, EarlyStopping = new(3, 0.02), Ema = ema },
             Schedule = new PlateauSchedule(0.5, 0, 0.2),
             Checkpoint = new() { Path = Path.Combine(_directory, "run"), Keep = 1, Every = CheckpointInterval.Epochs(1) },
         };

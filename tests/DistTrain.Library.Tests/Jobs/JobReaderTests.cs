@@ -44,7 +44,7 @@ public class JobReaderTests
             optimizer: { sgd: { learning_rate: 0.5, momentum: 0.25, nesterov: true, weight_decay: 1e-4 } }
             schedule: { cosine: { warmup_steps: 5, final_factor: 0.1 } }
             batch: { size: 1_000, shards: 16 }
-            training: { epochs: 3, max_steps: 77, early_stopping: { patience: 4, minimum_change: 0.01, monitor: accuracy } }
+            training: { epochs: 3, max_steps: 77, ema: 0.99, early_stopping: { patience: 4, minimum_change: 0.01, monitor: accuracy } }
             cluster: { workers: 9, servers: 2, threads: 3, failure_timeout: 500ms, bucket_length: 8192 }
             checkpoint: { path: ~/runs/x, every: 500 steps, keep: 7 }
             """,
@@ -56,7 +56,7 @@ public class JobReaderTests
         Assert.Equal(new SgdSpec(0.5, 0.25, true, 1e-4), job.Optimizer);
         Assert.Equal(new CosineSchedule(5, 0.1), job.Schedule);
         Assert.Equal(new BatchOptions { Size = 1000, Shards = 16 }, job.Batch);
-        Assert.Equal(new TrainingOptions { Epochs = 3, MaxSteps = 77, EarlyStopping = new(4, 0.01, MonitoredFigure.Accuracy) }, job.Training);
+        Assert.Equal(new TrainingOptions { Epochs = 3, MaxSteps = 77, Ema = 0.99, EarlyStopping = new(4, 0.01, MonitoredFigure.Accuracy) }, job.Training);
         Assert.Equal(new ClusterOptions { Workers = 9, Servers = 2, Threads = 3, FailureTimeout = TimeSpan.FromMilliseconds(500), BucketLength = 8192 }, job.Cluster);
         Assert.Equal((CheckpointInterval.Steps(500), 7), (job.Checkpoint.Every, job.Checkpoint.Keep));
         Assert.DoesNotContain("~", job.RunDirectory, StringComparison.Ordinal);
@@ -89,6 +89,7 @@ public class JobReaderTests
     [InlineData("data: mnist", "job.yaml:3: the key 'data' stands here a second time; first at job.yaml:1")]
     [InlineData("loss: sofmax_cross_entropy", "job.yaml:3: loss: unknown loss 'sofmax_cross_entropy'; did you mean 'softmax_cross_entropy'?")]
     [InlineData("training: { early_stopping: { monitor: losses } }", "job.yaml:3: training.early_stopping.monitor: expected loss or accuracy, got 'losses'")]
+    [InlineData("training: { ema: 1 }", "job.yaml:3: training.ema: 1 is out of range: expected 0 to 0.999999")]
     [InlineData("training: { early_stopping: { patience: 0 } }", "job.yaml:3: training.early_stopping.patience: 0 is out of range: expected at least 1")]
     [InlineData("schedule: { cosine: { warmup: 3 } }", "job.yaml:3: unknown key 'schedule.cosine.warmup'; allowed: restart_every, restart_factor, warmup_steps, final_factor")]
     [InlineData("schedule: { step: { every: 0 } }", "job.yaml:3: schedule.step.every: 0 is out of range: expected at least 1")]

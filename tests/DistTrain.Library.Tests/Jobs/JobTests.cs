@@ -121,6 +121,7 @@ public class JobTests
     [InlineData("batch.shards=9")]
     [InlineData("training.l1=0.001")]
     [InlineData("training.precision=bf16")]
+    [InlineData("training.ema=0.99")]
     [InlineData("optimizer.adam.groups=[{ match: '0', frozen: true }]")]
     public void Hash_WhatDecidesTheBits_ChangesIt(string change) => Assert.NotEqual(Hash(), Hash(change));
 

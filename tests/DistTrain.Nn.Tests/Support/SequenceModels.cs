@@ -31,6 +31,10 @@ internal static class SequenceModels
             """{ "embedding": { "vocabulary": 11, "out": 8 } }, { "positions": "sinusoidal" }, { "attention": { "heads": 2, "causal": true, "rotary": true } }, { "dense": 5 }""", [9], true, false),
         ["padded attention"] = (
             """{ "embedding": { "vocabulary": 11, "out": 8, "padding": 0 } }, "positions", { "attention": { "heads": 4, "bias": false } }, "mean_over_time", { "dense": 5 }""", [9], true, true),
+        ["attention, window and dropout"] = (
+            """{ "embedding": { "vocabulary": 11, "out": 8 } }, "positions", { "attention": { "heads": 2, "causal": true, "window": 3, "dropout": 0.3 } }, { "dense": 5 }""", [9], true, false),
+        ["padded attention, window and dropout"] = (
+            """{ "embedding": { "vocabulary": 11, "out": 8, "padding": 0 } }, { "transformer_block": { "heads": 4, "mlp": 9, "window": 2, "attention_dropout": 0.2 } }, { "dense": 5 }""", [9], true, true),
         ["transformer, norms first"] = (
             """{ "embedding": { "vocabulary": 11, "out": 8 } }, "positions", { "transformer_block": { "heads": 2, "causal": true, "rotary": true } }, "layer_norm", "unembed" """, [9], true, false),
         ["transformer, norms after"] = (

@@ -79,12 +79,12 @@ public abstract class ChannelContract
     {
         var sink = new FakeSink(Length);
         IServerConnection connection = await ConnectAsync(sink);
-        for (int i = 0; i < 40; i++) Server.Publish(1, new WeightsHeader(Term, i / 2, i % 2), Pinned.Random(Length, i));
+        for (int i = 0; i < 40; i++) Server.Publish(1, new WeightsHeader(Term, i / 2, i % 2) { Averaged = i % 3 == 0 }, Pinned.Random(Length, i));
 
         for (int i = 0; i < 40; i++)
         {
             Arrived arrived = await sink.NextAsync();
-            Assert.Equal(new WeightsHeader(Term, i / 2, i % 2), arrived.Header);
+            Assert.Equal(new WeightsHeader(Term, i / 2, i % 2) { Averaged = i % 3 == 0 }, arrived.Header);
             Assert.Equal(Pinned.Bits(Pinned.Random(Length, i).Values), arrived.Bits);
         }
 

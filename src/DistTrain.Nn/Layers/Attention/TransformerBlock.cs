@@ -38,6 +38,8 @@ public enum BlockActivation
 /// <param name="Rotary">Whether the attention turns queries and keys by their positions.</param>
 /// <param name="Dropout">How much of what attention and network add is dropped in training, from 0 to below 1.</param>
 /// <param name="Init">First values of all weights; null for Glorot uniform (He normal before a ReLU).</param>
+/// <param name="Window">How far the attention sees; null for all. See <see cref="AttentionSpec"/>.</param>
+/// <param name="AttentionDropout">How many of the attention's weights are dropped in training.</param>
 public sealed record TransformerBlockSpec(
     int Heads,
     int? Mlp = null,
@@ -47,7 +49,9 @@ public sealed record TransformerBlockSpec(
     bool Bias = true,
     bool Rotary = false,
     double Dropout = 0,
-    Initialiser? Init = null) : LayerSpec
+    Initialiser? Init = null,
+    int? Window = null,
+    double AttentionDropout = 0) : LayerSpec
 {
     internal const string Name = "transformer_block";
 
@@ -67,7 +71,9 @@ public sealed record TransformerBlockSpec(
             options.Flag("bias", true),
             options.Flag("rotary", false),
             options.Number("dropout", 0, 0, 1),
-            options.Find("init") is { } init ? Initialiser.FromConfig(init) : null);
+            options.Find("init") is { } init ? Initialiser.FromConfig(init) : null,
+            (int?)options.Find("window")?.AsInteger(1, int.MaxValue),
+            options.Number("attention_dropout", 0, 0, 1));
         choice.RefuseUnknown();
         return spec;
     }
@@ -76,7 +82,7 @@ public sealed record TransformerBlockSpec(
     {
         (_, int features) = builder.Sequences();
         LayerSpec activation = Activation == BlockActivation.Relu ? new ReluSpec() : new GeluSpec();
-        Add(builder, "1", () => builder.Emit("self_attn", new AttentionSpec(Heads, Causal, Bias, Rotary, Init)));
+        Add(builder, "1", () => builder.Emit("self_attn", new AttentionSpec(Heads, Causal, Bias, Rotary, Init, Window, AttentionDropout)));
         Add(builder, "2", () =>
         {
             builder.Emit("linear1", new DenseSpec(Mlp ?? checked(4 * features), Bias, Init), activation);
