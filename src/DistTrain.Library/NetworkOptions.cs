@@ -62,6 +62,9 @@ public sealed record MemberOptions
     /// <summary>The cores that they are pinned to, as in <c>0-3,6</c>; null lets the system move them.</summary>
     public string? Cores { get; init; }
 
+    /// <summary>Whether a worker's process has a parameter server in it, too, a member of its own that listens as <see cref="Network"/> says.</summary>
+    public bool WithServer { get; init; }
+
     /// <summary>Called with lines for a person: waiting for whom, joined as what.</summary>
     public Action<string>? Log { get; init; }
 }

@@ -8,13 +8,14 @@ namespace DistTrain.Cli.Commands;
 /// <summary>What <c>worker</c> and <c>server</c> have in common: they join, and do as the coordinator says.</summary>
 internal static class MemberCommand
 {
-    public static void Fill(Command command, CliContext context, bool listens, Option<int?>? threads, Option<string?>? cores, Func<MemberOptions, CancellationToken, Task<ExitCode>> run)
+    public static void Fill(Command command, CliContext context, bool listens, Option<int?>? threads, Option<string?>? cores, Func<MemberOptions, CancellationToken, Task<ExitCode>> run, Option<bool>? withServer = null)
     {
         var network = new NetworkArguments(command, joins: true, listens);
         Option<string?> json = CommandTree.JsonOption();
         var child = new ChildOptions(command);
         if (threads is not null) command.Add(threads);
         if (cores is not null) command.Add(cores);
+        if (withServer is not null) command.Add(withServer);
         command.Add(json);
         command.SetAction(async (parsed, _) =>
         {
@@ -28,6 +29,7 @@ internal static class MemberCommand
                 Network = network.Read(parsed, told?.Join, told?.Token),
                 Threads = (threads is null ? null : parsed.GetValue(threads)) ?? Environment.ProcessorCount,
                 Cores = cores is null ? null : parsed.GetValue(cores),
+                WithServer = withServer is not null && parsed.GetValue(withServer),
                 Log = lifeline is null ? line => Log(context, line) : null,
             };
             // In a local run the coordinator saves and says when to end; the launcher's word is for the signals alone.

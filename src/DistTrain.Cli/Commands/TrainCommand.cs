@@ -85,7 +85,7 @@ internal static class TrainCommand
     {
         using var kill = new CancellationTokenSource();
         using StopSignals signals = StopSignals.Handle(second: kill.Cancel);
-        var plan = new LaunchPlan(arguments, job.Cluster.Workers, job.Cluster.Servers, job.Cluster.Threads, WorkerCores.Share(job.Cluster)?.Select(c => c.ToString()).ToList());
+        var plan = new LaunchPlan(arguments, job.Cluster.Workers, job.Cluster.Servers, job.Cluster.Threads, WorkerCores.Share(job.Cluster)?.Select(c => c.ToString()).ToList()) { Colocated = job.Cluster.Colocated };
         LaunchResult result = await new LocalLauncher(context.Executable, plan, context.Time).RunAsync(signals.Stop, kill.Token);
         if (result.Error is null) return result.ExitCode;
         context.Error.WriteLine($"disttrain: {result.Error}");

@@ -11,7 +11,8 @@ internal static class WorkerCommand
         var command = new Command("worker", "Computes gradients for a coordinator, which gives it the job; the data must be on this machine too.");
         Option<int?> threads = JobOptions.Number("--threads", "N", "Threads that compute (default: as many as this machine has cores).");
         var cores = new Option<string?>("--cores") { HelpName = "LIST", Description = "The cores that the threads are pinned to, as in 0-3,6, or auto for those that this process may use (default: none)." };
-        MemberCommand.Fill(command, context, listens: false, threads, cores, context.Runners.Worker);
+        var withServer = new Option<bool>("--with-server") { Description = "Has a parameter server in this process too, which listens as --listen says." };
+        MemberCommand.Fill(command, context, listens: true, threads, cores, context.Runners.Worker, withServer);
         return command;
     }
 }

@@ -11,7 +11,11 @@ namespace DistTrain.Cli.Launching;
 /// <param name="Servers">Parameter servers.</param>
 /// <param name="Threads">Computing threads of each worker.</param>
 /// <param name="Cores">The cores of each worker's threads; null pins nothing.</param>
-internal sealed record LaunchPlan(IReadOnlyList<string> Coordinator, int Workers, int Servers, int Threads, IReadOnlyList<string>? Cores = null);
+internal sealed record LaunchPlan(IReadOnlyList<string> Coordinator, int Workers, int Servers, int Threads, IReadOnlyList<string>? Cores = null)
+{
+    /// <summary>Whether each worker has a parameter server in its process, instead of processes of their own.</summary>
+    public bool Colocated { get; init; }
+}
 
 /// <summary>How a local run ended.</summary>
 /// <param name="ExitCode">The code to end with.</param>
@@ -69,11 +73,11 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
         _coordinator = ChildProcess.Start(executable, "coordinator", [.. plan.Coordinator, "--lifeline", "--announce", announce.GetClientHandleAsString()], said: null);
         announce.DisposeLocalCopyOfClientHandle();
         _coordinator.Send($"token {token}");
-        for (int i = 0; i < plan.Servers; i++) StartMember("server", token, []);
+        for (int i = 0; i < plan.Servers && !plan.Colocated; i++) StartMember("server", token, []);
         for (int i = 0; i < plan.Workers; i++)
         {
             string[] pin = plan.Cores is { } cores ? ["--cores", cores[i]] : [];
-            StartMember("worker", token, ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture), .. pin]);
+            StartMember("worker", token, ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture), .. pin, .. plan.Colocated ? (string[])["--with-server"] : []]);
         }
 
         Started?.Invoke([_coordinator, .. _members]);

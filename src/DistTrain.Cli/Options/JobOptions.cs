@@ -28,7 +28,7 @@ internal sealed class JobOptions
 
     public Option<int?> Workers { get; } = Number("--workers", "N", "Workers to start, or for a coordinator to wait for; short for --set cluster.workers=N.");
 
-    public Option<int?> Servers { get; } = Number("--servers", "K", "Parameter servers; short for --set cluster.servers=K.");
+    public Option<string?> Servers { get; } = ServersOption();
 
     public Option<string[]> Set { get; } = SetOption();
 
@@ -55,12 +55,26 @@ internal sealed class JobOptions
         return option;
     }
 
+    // A count, or 'colocated'.
+    private static Option<string?> ServersOption()
+    {
+        var option = new Option<string?>("--servers") { HelpName = "K", Description = "Parameter servers, or 'colocated' for one in each worker's process; short for --set cluster.servers=K." };
+        option.CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            if (text == "colocated" || (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value is >= 1 and <= 4096)) return text;
+            result.AddError($"--servers {text}: expected a whole number from 1 to 4096, or colocated");
+            return null;
+        };
+        return option;
+    }
+
     /// <summary>The changes of this command line, to be handed on to another process too.</summary>
     public List<string> Overrides(ParseResult parsed)
     {
         List<string> all = [.. parsed.GetValue(Set) ?? []];
         if (parsed.GetValue(Workers) is { } workers) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.workers={workers}"));
-        if (parsed.GetValue(Servers) is { } servers) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.servers={servers}"));
+        if (parsed.GetValue(Servers) is { } servers) all.Add($"cluster.servers={servers}");
         return all;
     }
 

@@ -16,6 +16,16 @@ internal static class MemberRoles
 
     public static async Task<ExitCode> RunWorkerAsync(MemberOptions options, CancellationToken stop)
     {
+        if (!options.WithServer) return await RunWorkerAloneAsync(options, stop);
+        Task<ExitCode> server = RunServerAsync(options, stop), worker = RunWorkerAloneAsync(options, stop);
+        // What breaks one of them ends the process.
+        await await Task.WhenAny(server, worker);
+        ExitCode[] codes = await Task.WhenAll(server, worker);
+        return codes.Max();
+    }
+
+    private static async Task<ExitCode> RunWorkerAloneAsync(MemberOptions options, CancellationToken stop)
+    {
         Action<string> log = options.Log ?? (_ => { });
         CoreSet? cores = WorkerCores.Of(options.Cores, options.Threads, "--cores");
         return await RunAsync(MemberRole.Worker, "", options, log, (offer, _, host) =>

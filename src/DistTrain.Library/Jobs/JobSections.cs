@@ -95,6 +95,9 @@ public sealed record ClusterOptions
     /// <summary>Parameter servers to start, or to wait for.</summary>
     public int Servers { get; init; } = 1;
 
+    /// <summary>Whether each worker's process has a parameter server in it; <see cref="Servers"/> is as many as there are workers then.</summary>
+    public bool Colocated { get; init; }
+
     /// <summary>Computing threads of each worker that <c>train</c> starts.</summary>
     public int Threads { get; init; } = 1;
 

@@ -22,7 +22,7 @@ internal static class JobTree
         ("training", OfTraining(job.Training, withLength: true)),
         ("cluster", Map(
             ("workers", Number(job.Cluster.Workers)),
-            ("servers", Number(job.Cluster.Servers)),
+            ("servers", job.Cluster.Colocated ? Text("colocated") : Number(job.Cluster.Servers)),
             ("threads", Number(job.Cluster.Threads)),
             ("cores", Text(job.Cluster.Cores)),
             ("failure_timeout", Text(Number(job.Cluster.FailureTimeout.TotalMilliseconds)!.Text + "ms")),
