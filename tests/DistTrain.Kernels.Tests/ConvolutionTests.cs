@@ -30,10 +30,10 @@ public unsafe class ConvolutionTests
         (2, new ConvolutionShape(9, 6, 32, 1, 5, 3) { StrideY = 2 }),
         (2, new ConvolutionShape(11, 7, 40, 1, 6, 3) { PadTop = 1, PadLeft = 1, PadRight = 1, StrideY = 2 }),
         // By minimal filtering: even and odd sides, images in bands, and padding that the data gradient has to take away.
-        (3, ConvolutionShape.Square(6, 7, 16, 32, 3, padding: 1)),
-        (2, ConvolutionShape.Square(9, 6, 32, 16, 3)),
-        (1, ConvolutionShape.Square(27, 32, 16, 48, 3, padding: 1)),
-        (2, new ConvolutionShape(4, 5, 16, 16, 3, 3) { PadTop = 3, PadRight = 4, PadLeft = 1 }),
+        (3, ConvolutionShape.Square(8, 9, 32, 48, 3, padding: 1)),
+        (2, ConvolutionShape.Square(11, 10, 48, 32, 3)),
+        (1, ConvolutionShape.Square(27, 32, 32, 32, 3, padding: 1)),
+        (2, new ConvolutionShape(8, 9, 32, 32, 3, 3) { PadTop = 3, PadRight = 4, PadLeft = 1 }),
     ];
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Shapes.Length)];
@@ -156,10 +156,10 @@ public unsafe class ConvolutionTests
 
     [Theory]
     [InlineData(4, 20)]
-    [InlineData(16, 16)]
+    [InlineData(32, 32)]
     public void WeightGradient_WorkersJoinedAlongTheTree_EqualsOneWorker(int channels, int outputs)
     {
-        var s = ConvolutionShape.Square(6, 6, channels, outputs, 3, padding: 1);
+        var s = ConvolutionShape.Square(8, 8, channels, outputs, 3, padding: 1);
         using var data = new Operands(s, 14);
         float[] Part(int lo, int hi)
         {
@@ -175,7 +175,7 @@ public unsafe class ConvolutionTests
     }
 
     [Theory]
-    [InlineData(16)]
+    [InlineData(32)]
     [InlineData(17)]
     public void Passes_ExamplesInParts_GiveTheSameBits(int outputs)
     {
@@ -236,10 +236,10 @@ public unsafe class ConvolutionTests
 
     [Theory]
     [InlineData(8)]
-    [InlineData(16)]
+    [InlineData(32)]
     public void Passes_SteadyState_AllocateNothing(int channels)
     {
-        var s = ConvolutionShape.Square(14, 14, channels, 16, 3, padding: 1);
+        var s = ConvolutionShape.Square(14, 14, channels, 32, 3, padding: 1);
         using var data = new Operands(s, 4);
         using var pool = new KernelPool(2);
         KRange[] ranges = [new(0, 2), new(2, 2)];

@@ -14,9 +14,9 @@ public unsafe class PooledConvolutionTests
         (3, ConvolutionShape.Square(6, 5, 8, 35, 1)),
         (2, ConvolutionShape.Square(6, 8, 12, 18, 3, padding: 1, groups: 3)),
         (1, ConvolutionShape.Square(67, 65, 3, 40, 3, padding: 1)),
-        (2, ConvolutionShape.Square(6, 7, 16, 32, 3, padding: 1)),
-        (5, ConvolutionShape.Square(7, 4, 32, 16, 3, padding: 1)),
-        (2, ConvolutionShape.Square(21, 26, 16, 32, 3)),
+        (2, ConvolutionShape.Square(8, 9, 32, 48, 3, padding: 1)),
+        (5, ConvolutionShape.Square(9, 8, 48, 32, 3, padding: 1)),
+        (2, ConvolutionShape.Square(27, 34, 32, 32, 3)),
     ];
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Shapes.Length)];
@@ -29,28 +29,10 @@ public unsafe class PooledConvolutionTests
         OneByOne(index, relu: true);
     }
 
-    private static void OneByOne(int index, bool relu)
-    {
-        (int examples, ConvolutionShape s) = Shapes[index];
-        var data = new Operands(s, examples);
-        float[][] expected = data.OneByOne(relu);
-        foreach (int threads in (int[])[1, 2, 5])
-        {
-            using var pool = new KernelPool(threads);
-            foreach (SimdLevel level in TestData.Levels)
-            {
-                using var forced = SimdPath.Force(level);
-                float[][] together = data.Together(relu, threads == 1 ? null : pool);
-                for (int i = 0; i < expected.Length; i++)
-                    TestData.AssertSameBits(expected[i], together[i], $"{Operands.Names[i]} of {s} at {level} on {threads} threads");
-            }
-        }
-    }
-
     [Fact]
     public void Forward_NaNAndZerosOfBothSigns_PoolAsOneByOne()
     {
-        foreach (ConvolutionShape s in (ConvolutionShape[])[ConvolutionShape.Square(6, 6, 1, 32, 3, padding: 1), ConvolutionShape.Square(6, 6, 16, 16, 3, padding: 1)])
+        foreach (ConvolutionShape s in (ConvolutionShape[])[ConvolutionShape.Square(6, 6, 1, 32, 3, padding: 1), ConvolutionShape.Square(8, 8, 32, 32, 3, padding: 1)])
         {
             var data = new Operands(s, 4);
             for (int i = 0; i < data.X.Length; i += 7) data.X[i] = i % 2 == 0 ? -0f : 0;
@@ -82,7 +64,7 @@ public unsafe class PooledConvolutionTests
     [Fact]
     public void Passes_SteadyState_AllocateNothing()
     {
-        foreach (int channels in (int[])[1, 16])
+        foreach (int channels in (int[])[1, 32])
         {
             var s = ConvolutionShape.Square(14, 14, channels, 32, 3, padding: 1);
             using var x = new NativeBuffer(4 * (int)s.InputLength);
@@ -106,6 +88,24 @@ public unsafe class PooledConvolutionTests
             long before = GC.GetAllocatedBytesForCurrentThread();
             for (int i = 0; i < 5; i++) Pass();
             Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        }
+    }
+
+    private static void OneByOne(int index, bool relu)
+    {
+        (int examples, ConvolutionShape s) = Shapes[index];
+        var data = new Operands(s, examples);
+        float[][] expected = data.OneByOne(relu);
+        foreach (int threads in (int[])[1, 2, 5])
+        {
+            using var pool = new KernelPool(threads);
+            foreach (SimdLevel level in TestData.Levels)
+            {
+                using var forced = SimdPath.Force(level);
+                float[][] together = data.Together(relu, threads == 1 ? null : pool);
+                for (int i = 0; i < expected.Length; i++)
+                    TestData.AssertSameBits(expected[i], together[i], $"{Operands.Names[i]} of {s} at {level} on {threads} threads");
+            }
         }
     }
 

@@ -45,13 +45,14 @@ public unsafe class WinogradTests
 
     [Theory]
     [InlineData(1, 32, 28, 1, 3, false)]
-    [InlineData(16, 24, 28, 1, 3, false)]
-    [InlineData(16, 16, 28, 2, 3, false)]
-    [InlineData(16, 16, 28, 1, 5, false)]
-    [InlineData(16, 16, 3, 1, 3, false)]
-    [InlineData(512, 16, 28, 1, 3, false)]
+    [InlineData(32, 40, 28, 1, 3, false)]
+    [InlineData(32, 32, 28, 2, 3, false)]
+    [InlineData(32, 32, 28, 1, 5, false)]
+    [InlineData(32, 32, 7, 1, 3, false)]
+    [InlineData(256, 32, 28, 1, 3, false)]
+    [InlineData(16, 32, 28, 1, 3, false)]
     [InlineData(32, 64, 14, 1, 3, true)]
-    [InlineData(16, 16, 4, 1, 3, true)]
+    [InlineData(128, 128, 8, 1, 3, true)]
     public void Applies_FollowsFromTheShape(int channels, int outputs, int side, int stride, int kernel, bool expected) =>
         Assert.Equal(expected, Winograd.Applies(ConvolutionShape.Square(side, side, channels, outputs, kernel, stride, kernel / 2)));
 

@@ -8,8 +8,8 @@ internal static unsafe class ConvolutionDigest
         Pass(ConvolutionShape.Square(9, 11, 5, 37, 3, padding: 1), 3, add);
         Pass(ConvolutionShape.Square(10, 7, 6, 8, 3, stride: 2, padding: 1, dilation: 2, groups: 2), 2, add);
         Pass(ConvolutionShape.Square(8, 9, 18, 18, 3, padding: 1, groups: 18), 3, add);
-        Pass(ConvolutionShape.Square(7, 10, 16, 32, 3, padding: 1), 3, add);
-        Pooled(ConvolutionShape.Square(7, 10, 16, 32, 3, padding: 1), 3, add);
+        Pass(ConvolutionShape.Square(8, 11, 32, 48, 3, padding: 1), 3, add);
+        Pooled(ConvolutionShape.Square(8, 11, 32, 48, 3, padding: 1), 3, add);
         Pooled(ConvolutionShape.Square(9, 8, 1, 32, 3, padding: 1), 3, add);
         Pass(PoolingShape.Square(9, 7, 19, 3, 2, 1), add);
         Pass(PoolingShape.Square(8, 40, 1, 2), add);

@@ -24,10 +24,11 @@ internal static unsafe class Winograd
     /// <summary>Places of a tile in the transformed domain.</summary>
     public const int Places = 16;
 
-    // Beyond these, transformed weights and their gradients would leave the nearer caches, and the plain way is as fast.
-    private const int MostChannels = 256;
-
-    private const int LeastSide = 4;
+    // With fewer channels the transforms cost what they save; with more, transformed weights and their gradients leave the
+    // nearer caches; on small images too much of the tiles lies outside.
+    private const int LeastChannels = 32;
+    private const int MostChannels = 128;
+    private const int LeastSide = 8;
 
     // Floats of a unit's transformed source and products.
     private const nint UnitElements = 160 * 1024;
@@ -35,8 +36,10 @@ internal static unsafe class Winograd
     /// <summary>Whether a convolution goes this way.</summary>
     public static bool Applies(in ConvolutionShape s) =>
         s.KernelHeight == 3 && s.KernelWidth == 3 && s.StrideY == 1 && s.StrideX == 1 && s.DilationY == 1 && s.DilationX == 1 && s.Groups == 1
-        && s.Channels % 16 == 0 && s.Outputs % 16 == 0 && s.Channels <= MostChannels && s.Outputs <= MostChannels
+        && Suits(s.Channels) && Suits(s.Outputs)
         && s.OutputHeight >= LeastSide && s.OutputWidth >= LeastSide;
+
+    private static bool Suits(int channels) => channels % 16 == 0 && channels is >= LeastChannels and <= MostChannels;
 
     /// <summary>Floats of the packed weights: (place, source channel, target channel).</summary>
     public static nint PackedLength(in ConvolutionShape s) => (nint)Places * s.Channels * s.Outputs;
