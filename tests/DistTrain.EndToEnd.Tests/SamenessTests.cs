@@ -5,7 +5,7 @@ namespace DistTrain.EndToEnd.Tests;
 /// <summary>Invariant I1 over real processes: one job, one SHA-256, whatever computes it.</summary>
 public sealed class SamenessTests : IDisposable
 {
-    // The default job's bits under numerics revision 2. A change here is a change of somebody's kernels: raise
+    // The default job's bits since numerics revision 2. A change here is a change of somebody's kernels: raise
     // NumericsRevision.Current, and only then write the new value.
     private const string DefaultJob = "97c356a2b7a74f4008815ee1642399dad9e5ff75a6cdb04f5ac665f33055d476";
 

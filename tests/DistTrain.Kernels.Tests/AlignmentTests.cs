@@ -19,7 +19,7 @@ public sealed unsafe class AlignmentTests
     public void Convolutions_OperandsShifted_GiveTheSameBits() => Same(shift =>
     {
         var results = new List<float[]>();
-        foreach (ConvolutionShape s in (ConvolutionShape[])[ConvolutionShape.Square(7, 9, 5, 37, 3, padding: 1), ConvolutionShape.Square(7, 9, 1, 32, 3), ConvolutionShape.Square(8, 7, 19, 19, 3, groups: 19)])
+        foreach (ConvolutionShape s in (ConvolutionShape[])[ConvolutionShape.Square(7, 9, 5, 37, 3, padding: 1), ConvolutionShape.Square(7, 9, 1, 32, 3), ConvolutionShape.Square(8, 9, 32, 32, 3, padding: 1), ConvolutionShape.Square(8, 7, 19, 19, 3, groups: 19)])
         {
             using Block x = new((int)s.InputLength, shift, 1), w = new((int)s.WeightLength, shift, 2), y = new((int)s.OutputLength, 3 * shift, 3);
             using Block forward = new((int)Convolution.ForwardPackedLength(s), 5 * shift, 4), data = new((int)Convolution.DataPackedLength(s), shift, 5);

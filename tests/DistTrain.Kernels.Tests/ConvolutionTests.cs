@@ -29,6 +29,11 @@ public unsafe class ConvolutionTests
         // Phases of a data gradient whose three rows of taps are not neighbours in the kernel.
         (2, new ConvolutionShape(9, 6, 32, 1, 5, 3) { StrideY = 2 }),
         (2, new ConvolutionShape(11, 7, 40, 1, 6, 3) { PadTop = 1, PadLeft = 1, PadRight = 1, StrideY = 2 }),
+        // By minimal filtering: even and odd sides, images in bands, and padding that the data gradient has to take away.
+        (3, ConvolutionShape.Square(8, 9, 32, 48, 3, padding: 1)),
+        (2, ConvolutionShape.Square(11, 10, 48, 32, 3)),
+        (1, ConvolutionShape.Square(27, 32, 32, 32, 3, padding: 1)),
+        (2, new ConvolutionShape(8, 9, 32, 32, 3, 3) { PadTop = 3, PadRight = 4, PadLeft = 1 }),
     ];
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Shapes.Length)];
@@ -95,7 +100,7 @@ public unsafe class ConvolutionTests
     public void Passes_Threads_GiveTheSameBits(int threads)
     {
         using var pool = new KernelPool(threads);
-        foreach (ConvolutionShape s in (ConvolutionShape[])[ConvolutionShape.Square(30, 33, 20, 36, 3, padding: 1), ConvolutionShape.Square(31, 30, 40, 40, 3, 2, 1, groups: 40)])
+        foreach (ConvolutionShape s in (ConvolutionShape[])[ConvolutionShape.Square(30, 33, 20, 36, 3, padding: 1), ConvolutionShape.Square(30, 33, 32, 48, 3, padding: 1), ConvolutionShape.Square(31, 30, 40, 40, 3, 2, 1, groups: 40)])
         {
             using var data = new Operands(s, 5);
             (KRange[] ranges, int[] starts) = Leaves(5).Last();
@@ -149,10 +154,12 @@ public unsafe class ConvolutionTests
         Run(data.W, expected, s, "weight gradient", (pool, w) => Convolution.WeightGradient(s, data.Y.Pointer, data.X.Pointer, ranges, starts, w, pool));
     }
 
-    [Fact]
-    public void WeightGradient_WorkersJoinedAlongTheTree_EqualsOneWorker()
+    [Theory]
+    [InlineData(4, 20)]
+    [InlineData(32, 32)]
+    public void WeightGradient_WorkersJoinedAlongTheTree_EqualsOneWorker(int channels, int outputs)
     {
-        var s = ConvolutionShape.Square(6, 6, 4, 20, 3, padding: 1);
+        var s = ConvolutionShape.Square(8, 8, channels, outputs, 3, padding: 1);
         using var data = new Operands(s, 14);
         float[] Part(int lo, int hi)
         {
@@ -167,11 +174,13 @@ public unsafe class ConvolutionTests
         TestData.AssertSameBits(Part(0, 7), left, "two workers");
     }
 
-    [Fact]
-    public void Passes_ExamplesInParts_GiveTheSameBits()
+    [Theory]
+    [InlineData(32)]
+    [InlineData(17)]
+    public void Passes_ExamplesInParts_GiveTheSameBits(int outputs)
     {
         // Large enough for images to be cut into bands.
-        var s = ConvolutionShape.Square(40, 44, 48, 16, 3, padding: 1);
+        var s = ConvolutionShape.Square(40, 44, 48, outputs, 3, padding: 1);
         using var data = new Operands(s, 3);
         using var wholeX = new BoundedMemory(data.X.Length);
         using var partX = new BoundedMemory(data.X.Length);
@@ -225,10 +234,12 @@ public unsafe class ConvolutionTests
         Assert.Equal(float.NaN, data.Y.Span[9]);
     }
 
-    [Fact]
-    public void Passes_SteadyState_AllocateNothing()
+    [Theory]
+    [InlineData(8)]
+    [InlineData(32)]
+    public void Passes_SteadyState_AllocateNothing(int channels)
     {
-        var s = ConvolutionShape.Square(14, 14, 8, 16, 3, padding: 1);
+        var s = ConvolutionShape.Square(14, 14, channels, 32, 3, padding: 1);
         using var data = new Operands(s, 4);
         using var pool = new KernelPool(2);
         KRange[] ranges = [new(0, 2), new(2, 2)];

@@ -58,6 +58,17 @@ public unsafe class GemmTests
         transposed.Check(null, "200x300x1000, with an epilogue");
     }
 
+    [Theory]
+    [InlineData(1024, 64, 40)]
+    [InlineData(1031, 133, 70)]
+    public void Multiply_ManyRowsReadInPlace_EqualsReference(int m, int n, int k)
+    {
+        using var normal = new Problem(false, false, m, n, k, plain: false);
+        normal.Check(null, $"{m}x{n}x{k}");
+        using var transposed = new Problem(false, true, m, n, k, plain: true);
+        transposed.Check(null, $"{m}x{n}x{k}, B transposed");
+    }
+
     [Fact]
     public void Multiply_EveryActivation_EqualsReference()
     {

@@ -74,12 +74,16 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
         nint paddedFloats = ((bandFloats * p.VisitBands) + Packing.Slack + 15) & ~15;
         int visitRows = p.VisitBands * p.BandRows;
         nint dyFloats = layout.PackDY ? ((nint)visitRows * p.Shape.OutputWidth * layout.Width) + Packing.Slack : 0;
+        // A gradient behind a pooling is written out, a visit at a time.
+        bool pooled = p.DY.Taps != null;
+        nint mapFloats = pooled ? (((nint)visitRows * p.Shape.OutputWidth * p.Shape.Outputs) + 15) & ~15 : 0;
         nint stackFloats = (most * layout.RowItems * itemFloats) + ConvTileArguments.TileSize;
         int pieces = ConvVisits.MaxPieces(p.Leaves, p.VisitBands);
-        float* stack = Workspace.Get(stackFloats + dyFloats + paddedFloats + (visitRows * 8) + (pieces * 4) + (p.VisitBands * 3) + 64);
+        float* stack = Workspace.Get(stackFloats + dyFloats + paddedFloats + mapFloats + (visitRows * 8) + (pieces * 4) + (p.VisitBands * 3) + 64);
         float* strip = stack + stackFloats;
         float* padded = strip + dyFloats;
-        var segments = (ConvSegment*)(padded + paddedFloats);
+        float* map = padded + paddedFloats;
+        var segments = (ConvSegment*)(map + mapFloats);
         var narrow = segments + visitRows;
         var visitPieces = (ConvPiece*)(narrow + visitRows);
         var rowPieces = visitPieces + pieces;
@@ -93,6 +97,7 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
             while (visits.Next(in p))
             {
                 if (!p.InPlace) CopyBands<T>(in p, in visits, in layout, padded, bandFloats);
+                if (pooled) Spread<T>(in p, in visits, map);
                 ListSegments(in p, in visits, in layout, bandFloats, layout.Blocked ? 12 : p.Shape.Channels, segments, rowPieces);
                 if (layout.Blocked) ListSegments(in p, in visits, in layout, bandFloats, 8, narrow, rowPieces);
                 ConvTileArguments t = default;
@@ -109,8 +114,8 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
                 {
                     nint stripEnd = Math.Min(to, ((item / layout.RowItems) + 1) * layout.RowItems);
                     layout.Column(item / layout.RowItems, out int group, out int column, out t.Columns);
-                    if (layout.PackDY) PackDY<T>(in p, in visits, column, t.Columns, layout.Width, strip);
-                    t.B = layout.PackDY ? strip : p.DY + column;
+                    if (layout.PackDY) PackDY<T>(in p, in visits, pooled ? map : null, column, t.Columns, layout.Width, strip);
+                    t.B = layout.PackDY ? strip : (pooled ? map : p.DY.Values) + column;
                     nint channel = group * p.Shape.GroupChannels;
                     float* source = p.InPlace ? p.X + channel : padded + (layout.Blocked ? channel * (bandFloats / p.Shape.Channels) : channel);
                     layout.Run<T>(
@@ -125,14 +130,14 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
     /// <summary>What the next visit reads, if its examples follow this one's, to be spread over the tiles.</summary>
     private static Prefetcher Ahead(in ConvWeightProblem p, in ConvVisits visits, nint tiles)
     {
-        if (visits.BandCount == 0) return default;
+        if (visits.BandCount == 0 || p.DY.Taps != null) return default;
         ref readonly ConvolutionShape s = ref p.Shape;
         ConvBand band = visits.Bands[visits.BandCount - 1];
         nint row = band.Row + band.Rows;
         nint y = (nint)s.OutputWidth * s.Outputs;
         nint x = (nint)s.Width * s.Channels;
         return new Prefetcher(
-            p.DY + (((band.Example * (nint)s.OutputHeight) + row) * y),
+            p.DY.Values + (((band.Example * (nint)s.OutputHeight) + row) * y),
             visits.BandCount * p.BandRows * y,
             p.X + (band.Example * s.InputLength) + (Math.Min((row * s.StrideY) + s.PadTop, s.Height) * x),
             Math.Min((nint)visits.BandCount * p.BandRows * s.StrideY, (nint)visits.BandCount * s.Height) * x,
@@ -173,6 +178,8 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
         ref readonly ConvolutionShape s = ref p.Shape;
         nint pitch = (nint)p.PaddedWidth * pixel * s.StrideY;
         nint packed = 0;
+        nint width = layout.PackDY ? layout.Width : s.Outputs;
+        bool running = layout.PackDY || p.DY.Taps != null;
         int band = 0;
         for (int piece = 0; piece < visits.PieceCount; piece++)
         {
@@ -184,8 +191,8 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
                 nint y = (((nint)b.Example * s.OutputHeight) + b.Row) * s.OutputWidth * s.Outputs;
                 for (int row = 0; row < b.Rows; row++)
                 {
-                    *segments++ = new ConvSegment(a + (row * pitch), layout.PackDY ? packed : y + ((nint)row * s.OutputWidth * s.Outputs));
-                    packed += (nint)s.OutputWidth * layout.Width;
+                    *segments++ = new ConvSegment(a + (row * pitch), running ? packed : y + ((nint)row * s.OutputWidth * s.Outputs));
+                    packed += s.OutputWidth * width;
                 }
                 rows += b.Rows;
             }
@@ -193,7 +200,20 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
         }
     }
 
-    private static void PackDY<T>(in ConvWeightProblem p, in ConvVisits visits, int column, int columns, int width, float* strip)
+    private static void Spread<T>(in ConvWeightProblem p, in ConvVisits visits, float* map)
+        where T : struct, ILanes<T>
+    {
+        int width = p.Shape.OutputWidth;
+        for (int i = 0; i < visits.BandCount; i++)
+        {
+            ConvBand band = visits.Bands[i];
+            p.DY.Copy<T>(band.Example, band.Row, 0, band.Rows, width, map);
+            map += (nint)band.Rows * width * p.Shape.Outputs;
+        }
+    }
+
+    // From the bands written out one behind the other, or where there are none from the whole.
+    private static void PackDY<T>(in ConvWeightProblem p, in ConvVisits visits, float* map, int column, int columns, int width, float* strip)
         where T : struct, ILanes<T>
     {
         ref readonly ConvolutionShape s = ref p.Shape;
@@ -202,7 +222,9 @@ internal unsafe struct ConvWeightKernel : IRangeKernel
             ConvBand band = visits.Bands[i];
             nint pixel = (((nint)band.Example * s.OutputHeight) + band.Row) * s.OutputWidth;
             nint count = (nint)band.Rows * s.OutputWidth;
-            Packing.CopyColumns<T>(p.DY + (pixel * s.Outputs) + column, s.Outputs, count, columns, width, strip);
+            float* from = map != null ? map : p.DY.Values + (pixel * s.Outputs);
+            if (map != null) map += count * s.Outputs;
+            Packing.CopyColumns<T>(from + column, s.Outputs, count, columns, width, strip);
             strip += count * width;
         }
     }

@@ -4,7 +4,7 @@ namespace DistTrain.Kernels;
 internal unsafe struct ConvWeightProblem
 {
     public ConvolutionShape Shape;
-    public float* DY;
+    public ConvSource DY;
     public float* X;
     public KRange* Ranges;
     public int* LeafStarts;

@@ -10,12 +10,13 @@ namespace DistTrain.Kernels;
 /// into memory of the caller's and used by any number of calls, at any <see cref="SimdPath"/>. A transposed
 /// convolution is <see cref="DataGradient"/> going forward.
 /// </remarks>
-public static unsafe class Convolution
+public static unsafe partial class Convolution
 {
     /// <summary>Floats of the weights packed for <see cref="Forward"/>.</summary>
     public static nint ForwardPackedLength(in ConvolutionShape shape)
     {
         shape.Validate();
+        if (Winograd.Applies(shape)) return Winograd.PackedLength(shape);
         if (shape.Depthwise) return ConvPacking.GroupLength(shape.Channels, shape.Taps);
         return shape.Groups * ConvPacking.GroupLength(shape.GroupOutputs, (nint)shape.GroupChannels * shape.Taps);
     }
@@ -24,6 +25,7 @@ public static unsafe class Convolution
     public static nint DataPackedLength(in ConvolutionShape shape)
     {
         shape.Validate();
+        if (Winograd.Applies(shape)) return Winograd.PackedLength(shape);
         if (shape.Depthwise) return ConvPacking.GroupLength(shape.Channels, shape.Taps);
         return shape.Groups * ConvPacking.GroupLength(shape.GroupChannels, (nint)shape.GroupOutputs * shape.Taps);
     }
@@ -36,7 +38,8 @@ public static unsafe class Convolution
     {
         nint length = ForwardPackedLength(shape);
         CheckPacking(shape, w, packed, length);
-        ConvPacking.Forward(shape, w, packed);
+        if (Winograd.Applies(shape)) Winograd.PackForward(shape, w, packed);
+        else ConvPacking.Forward(shape, w, packed);
     }
 
     /// <summary>Packs weights for <see cref="DataGradient"/>.</summary>
@@ -47,7 +50,8 @@ public static unsafe class Convolution
     {
         nint length = DataPackedLength(shape);
         CheckPacking(shape, w, packed, length);
-        ConvPacking.Data(shape, w, packed);
+        if (Winograd.Applies(shape)) Winograd.PackData(shape, w, packed);
+        else ConvPacking.Data(shape, w, packed);
     }
 
     /// <summary>
@@ -70,7 +74,9 @@ public static unsafe class Convolution
         nint length = ForwardPackedLength(shape);
         Check(examples, x, examples * shape.InputLength, nameof(x), packed, length, y, examples * shape.OutputLength, nameof(y));
         Check(in epilogue, y, (nint)examples * shape.OutputHeight * shape.OutputWidth, shape.Outputs);
-        if (examples > 0) Run(CorrelationProblem.Forward(shape.Flattened(), examples, x, packed, epilogue, y), shape.Depthwise, pool);
+        if (examples == 0) return;
+        if (Winograd.Applies(shape)) WinogradPass.Run(ForwardPass(shape, examples, x, packed, epilogue) with { Target = y }, pool);
+        else Run(CorrelationProblem.Forward(shape.Flattened(), examples, x, packed, epilogue, y), shape.Depthwise, pool);
     }
 
     /// <summary>
@@ -94,7 +100,9 @@ public static unsafe class Convolution
         nint length = DataPackedLength(shape);
         Check(examples, dY, examples * shape.OutputLength, nameof(dY), packed, length, dX, examples * shape.InputLength, nameof(dX));
         Check(in epilogue, dX, (nint)examples * shape.Height * shape.Width, shape.Channels);
-        if (examples > 0) Run(CorrelationProblem.Data(shape.Flattened(), examples, dY, packed, epilogue, dX), shape.Depthwise, pool);
+        if (examples == 0) return;
+        if (Winograd.Applies(shape)) WinogradPass.Run(DataPass(shape, examples, Map(shape, dY), packed, epilogue, dX), pool);
+        else Run(CorrelationProblem.Data(shape.Flattened(), examples, dY, packed, epilogue, dX), shape.Depthwise, pool);
     }
 
     /// <summary>
@@ -122,22 +130,7 @@ public static unsafe class Convolution
         shape.Validate();
         nint examples = SegmentedGemm.CheckLeaves(ranges, leafStarts);
         Check((int)examples, x, examples * shape.InputLength, nameof(x), dY, examples * shape.OutputLength, dW, shape.WeightLength, nameof(dW));
-        fixed (KRange* r = ranges)
-        fixed (int* l = leafStarts)
-        {
-            var problem = new ConvWeightProblem
-            {
-                Shape = shape,
-                DY = dY,
-                X = x,
-                Ranges = r,
-                LeafStarts = l,
-                Leaves = leafStarts.Length - 1,
-                DW = dW,
-            };
-            if (shape.Depthwise) DepthwiseWeightKernel.Run(problem, pool);
-            else ConvWeightKernel.Run(problem, pool);
-        }
+        Weights(shape, Map(shape, dY), x, ranges, leafStarts, dW, pool);
     }
 
     /// <summary>db = the sums of dY over pixels, by plain additions over the same leaves, order and tree as <see cref="WeightGradient"/>.</summary>

@@ -12,6 +12,9 @@ internal unsafe struct CorrelationKernel : IRangeKernel
     // Floats of a unit's padded source.
     private const int ScratchElements = 64 * 1024;
 
+    // Floats of a unit's map, where it is pooled.
+    private const int MapElements = 64 * 1024;
+
     // Multiplications that a thread should have at least.
     private const double GrainWork = 256 * 1024;
 
@@ -32,6 +35,14 @@ internal unsafe struct CorrelationKernel : IRangeKernel
             // At least as many new rows as are read again for the next band.
             problem.UnitRows = (int)Math.Clamp(Math.Max(rows, (halo + problem.Y.Step - 1) / problem.Y.Step), 1, targets);
         }
+        if (problem.Pooled != null)
+        {
+            // The unit's map is written to scratch too; a window's rows are of one unit.
+            nint mapRow = (nint)problem.TargetWidth * problem.TargetChannels;
+            problem.UnitImages = (int)Math.Clamp(MapElements / (mapRow * targets), 1, problem.UnitImages);
+            if (problem.UnitRows < targets || mapRow * targets > MapElements)
+                problem.UnitRows = (int)Math.Clamp(MapElements / mapRow / 2 * 2, 2, Even(problem.UnitRows, targets));
+        }
         double work = (double)problem.TargetHeight * problem.TargetWidth * problem.TargetChannels * problem.TapsY * problem.TapsX * problem.GroupSource;
         if (threads > 1 && work * problem.Examples > 2 * GrainWork)
         {
@@ -40,11 +51,15 @@ internal unsafe struct CorrelationKernel : IRangeKernel
             {
                 int bands = ((2 * threads) + problem.Examples - 1) / problem.Examples;
                 problem.UnitRows = Math.Clamp((targets + bands - 1) / bands, 1, problem.UnitRows);
+                if (problem.Pooled != null) problem.UnitRows = Even(problem.UnitRows, targets);
             }
         }
         double unitWork = work * problem.UnitImages * problem.UnitRows / targets;
         RangeRunner.Run(new CorrelationKernel { _problem = problem }, problem.Units, 1, (nint)Math.Max(1, GrainWork / Math.Max(unitWork, 1)), pool);
     }
+
+    // Rows of windows are not cut.
+    private static int Even(int rows, int targets) => rows == targets ? rows : Math.Max(2, rows / 2 * 2);
 
     /// <inheritdoc/>
     [SkipLocalsInit]
@@ -70,8 +85,10 @@ internal unsafe struct CorrelationKernel : IRangeKernel
         nint tableFloats = phases * tableSize * 4;
         nint phaseFloats = (phases * sizeof(CorrelationPhase) / sizeof(float)) + 2;
         nint scratch = inPlace ? 0 : (imageSize * p.UnitImages) + 16;
-        float* memory = Workspace.Get(scratch + bias + segmentFloats + tableFloats + phaseFloats + 64);
-        float* padded = memory;
+        nint map = p.Pooled == null ? 0 : ((nint)p.UnitImages * (p.UnitImages > 1 ? p.TargetHeight : p.UnitRows) * p.TargetWidth * p.TargetChannels) + 16;
+        float* memory = Workspace.Get(map + scratch + bias + segmentFloats + tableFloats + phaseFloats + 80);
+        float* unitMap = memory;
+        float* padded = memory + ((map + 15) & ~15);
         float* paddedBias = padded + ((scratch + 15) & ~15);
         var segments = (ConvSegment*)(paddedBias + bias);
         var table = (CorrelationGroup*)(segments + (phases * taps));
@@ -100,25 +117,37 @@ internal unsafe struct CorrelationKernel : IRangeKernel
             else
             {
                 int needed = p.Y.Reach(Math.Min(p.UnitRows, p.Y.Targets - row));
-                for (int i = 0; i < count; i++, images += (nint)p.SourceHeight * p.SourceWidth * p.SourceChannels)
-                {
-                    PaddedCopy.Run(
-                        images, p.SourceHeight, p.SourceWidth, p.SourceChannels, from, p.X.Low, needed, columns,
-                        padded + (i * imageSize), p.SourceChannels);
-                }
+                ConvSource source = p.Images;
+                for (int i = 0; i < count; i++) source.Copy<T>(first + i, from, p.X.Low, needed, columns, padded + (i * imageSize));
             }
-            float* target = p.Target + (((((nint)first * p.TargetHeight) + (row * p.Y.Spread)) * p.TargetWidth) * p.TargetChannels);
+            float* target = p.Pooled != null ? unitMap : p.Target + (((((nint)first * p.TargetHeight) + (row * p.Y.Spread)) * p.TargetWidth) * p.TargetChannels);
             nint tiles = 0;
             for (int f = 0; f < phases; f++) tiles += list[f].Tiles<T>(count, row, p.UnitRows);
             tiles *= p.Groups * ((p.GroupTarget + (16 * T.TileBlocks) - 1) / (16 * T.TileBlocks));
             Prefetcher ahead = unit + 1 < end ? Ahead(in p, unit + 1, tiles) : default;
             Tiles<T>(in p, list, phases, padded, target, bias > 0 ? paddedBias : null, count, row, ref ahead);
+            if (p.Pooled != null) Pool<T>(in p, unitMap, first, count, row);
+        }
+    }
+
+    private static void Pool<T>(in CorrelationProblem p, float* map, int first, int images, int row)
+        where T : struct, ILanes<T>
+    {
+        int high = p.TargetHeight / 2;
+        int rows = Math.Min(p.UnitRows / 2, high - (row / 2));
+        nint line = (nint)(p.TargetWidth / 2) * p.TargetChannels;
+        for (int i = 0; i < images; i++, map += (nint)p.TargetHeight * p.TargetWidth * p.TargetChannels)
+        {
+            nint to = (((nint)(first + i) * high) + (row / 2)) * line;
+            MaxPool2.Rows<T>(
+                map, rows, p.TargetWidth, p.TargetChannels, p.Epilogue.Activation == Activation.Relu, p.Pooled + to, p.PooledTaps == null ? null : p.PooledTaps + to);
         }
     }
 
     /// <summary>What a unit reads, to be spread over the tiles of the one before.</summary>
     private static Prefetcher Ahead(in CorrelationProblem p, nint unit, nint tiles)
     {
+        if (p.SourceTaps != null) return default;
         int first = (int)(unit / p.Bands) * p.UnitImages;
         int row = (int)(unit % p.Bands) * p.UnitRows;
         nint pitch = (nint)p.SourceWidth * p.SourceChannels;

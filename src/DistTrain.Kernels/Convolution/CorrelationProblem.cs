@@ -8,6 +8,10 @@ namespace DistTrain.Kernels;
 internal unsafe struct CorrelationProblem
 {
     public float* Source;
+
+    /// <summary>Where the source is a gradient behind a pooling: see <see cref="ConvSource"/>.</summary>
+    public float* SourceTaps;
+
     public int SourceHeight;
     public int SourceWidth;
 
@@ -16,6 +20,13 @@ internal unsafe struct CorrelationProblem
 
     public int Examples;
     public float* Target;
+
+    /// <summary>Where units' targets are pooled as they end, <see cref="Target"/> then being null: (examples, height / 2, width / 2, channels).</summary>
+    public float* Pooled;
+
+    /// <summary>Like it; null for none.</summary>
+    public float* PooledTaps;
+
     public int TargetHeight;
     public int TargetWidth;
 
@@ -56,6 +67,9 @@ internal unsafe struct CorrelationProblem
         StrideOutputs = Epilogue.StrideOutputs,
     }.From(first, 0);
 
+    /// <summary>The source as images.</summary>
+    public readonly ConvSource Images => new() { Values = Source, Taps = SourceTaps, Height = SourceHeight, Width = SourceWidth, Channels = SourceChannels };
+
     public readonly int GroupSource => SourceChannels / Groups;
 
     public readonly int GroupTarget => TargetChannels / Groups;
@@ -66,7 +80,7 @@ internal unsafe struct CorrelationProblem
 
     /// <summary>Whether the source is read where it lies: nothing is taken from outside the image.</summary>
     public readonly bool InPlace =>
-        Y.Low >= 0 && X.Low >= 0 && Y.Low + Y.Reach(Y.Targets) <= SourceHeight && X.Low + X.Reach(X.Targets) <= SourceWidth;
+        SourceTaps == null && Y.Low >= 0 && X.Low >= 0 && Y.Low + Y.Reach(Y.Targets) <= SourceHeight && X.Low + X.Reach(X.Targets) <= SourceWidth;
 
     /// <summary>The forward pass.</summary>
     public static CorrelationProblem Forward(in ConvolutionShape shape, int examples, float* x, float* packed, GemmEpilogue epilogue, float* y) => new()

@@ -53,7 +53,7 @@ internal unsafe struct DepthwiseWeightKernel : IRangeKernel
                     float* image = p.X + (example * s.InputLength) + first;
                     if (channels == s.Channels) PaddedCopy.Run(image, s.Height, s.Width, channels, -s.PadTop, -s.PadLeft, paddedRows, paddedWidth, padded, pitch);
                     else CopyChannels(in s, image, channels, pitch, paddedRows, paddedWidth, padded);
-                    Image<T>(in s, p.DY + (example * s.OutputLength) + first, channels, padded, pitch, paddedWidth, top);
+                    Image<T>(in s, p.DY.Values + (example * s.OutputLength) + first, channels, padded, pitch, paddedWidth, top);
                 }
             }
             for (int joins = LeafTree.Joins(leaf, leaf == p.Leaves - 1, pending); joins > 0; joins--, pending--)

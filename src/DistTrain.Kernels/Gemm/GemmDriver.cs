@@ -21,6 +21,12 @@ internal static unsafe class GemmDriver
 
     private const int InPlaceElements = 64 * 1024;
 
+    // With many rows of at most so many k, and at most so many columns, A is read where it lies, by blocks that the
+    // nearer caches hold while the columns pass: packing would cost more than it brings.
+    private const int NearRows = 1024;
+    private const int NearSide = 512;
+    private const int BlockMInPlace = 48;
+
     // Rows whose sums wait apart from C at once.
     private const int BlockRowsApart = 960;
 
@@ -164,13 +170,14 @@ internal static unsafe class GemmDriver
         nint width = TileDispatch.Width<T>();
         nint paddedN = (p.N + width - 1) / width * width;
         bool packed = p.Panels != null;
-        bool packA = PaysPackingA(p);
+        bool low = T.TileRows >= 12 && p.Cuts.M == 0 && StaysNear(p);
+        bool packA = !low && PaysPackingA(p);
         bool packB = !packed && PaysPackingB(p);
         bool streamsB = !packed && !packB && p.M <= T.TileRows && p.K * p.N > InPlaceElements;
         nint mostK = p.Cuts.K > 0 ? p.Cuts.K : BlockK;
-        nint mostM = p.Cuts.M > 0 ? p.Cuts.M : BlockM;
+        nint mostM = p.Cuts.M > 0 ? p.Cuts.M : low ? BlockMInPlace : BlockM;
         nint blockK = Even(p.K, streamsB ? BlockKInPlace : mostK);
-        nint blockM = packA ? Even(p.M, mostM, 12) : p.M;
+        nint blockM = packA || low ? Even(p.M, mostM, 12) : p.M;
         nint mostN = p.Cuts.N > 0 ? p.Cuts.N : p.M > mostM ? BlockN : Math.Max(BlockElementsOnce / Math.Max(blockK, 1), width);
         nint blockN = packed || packB ? Even(paddedN, mostN, (int)width) : paddedN;
         bool apart = p.Finish.ReadsC && blockK < p.K;
@@ -238,6 +245,8 @@ internal static unsafe class GemmDriver
     // Packing a block costs about as much as 6 multiplications with each of its elements; reading it in place costs
     // cache misses once it is larger than the nearer caches.
     private static bool PaysPackingA(in GemmProblem p) => p.N >= 192 || (p.N > 64 && p.M * p.K > InPlaceElements);
+
+    private static bool StaysNear(in GemmProblem p) => p.StepA == 1 && p.M >= NearRows && p.K <= NearSide && p.N <= NearSide && !p.Finish.ReadsC;
 
     private static bool PaysPackingB(in GemmProblem p) =>
         p.ColumnB != 1 || p.M >= 192 || (p.M > 64 && p.K * p.N > InPlaceElements);

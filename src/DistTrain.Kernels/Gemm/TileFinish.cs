@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace DistTrain.Kernels;
 
 /// <summary>
@@ -60,6 +62,11 @@ internal unsafe struct TileFinish
         where T : struct, ILanes<T>
         where TOperator : struct, IUnaryOperator
     {
+        if (Alpha == 1 && Beta == 0 && Bias != null && columns % 16 == 0)
+        {
+            Biased<T, TOperator>(s, strideS, c, strideC, rows, columns);
+            return;
+        }
         for (int j = 0; j < columns; j += 16)
         {
             int rest = Math.Min(16, columns - j);
@@ -81,6 +88,22 @@ internal unsafe struct TileFinish
         }
     }
 
+    // What most products need.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private readonly void Biased<T, TOperator>(float* s, nint strideS, float* c, nint strideC, int rows, int columns)
+        where T : struct, ILanes<T>
+        where TOperator : struct, IUnaryOperator
+    {
+        for (int j = 0; j < columns; j += 16)
+        {
+            T bias = T.Load(Bias + j);
+            float* source = s + j;
+            float* target = c + j;
+            for (int r = rows; r > 0; r--, source += strideS, target += strideC) T.Store(target, default(TOperator).Apply(T.Load(source) + bias));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private readonly T One<T, TOperator>(T s, T old, T add)
         where T : struct, ILanes<T>
         where TOperator : struct, IUnaryOperator

@@ -6,6 +6,11 @@ internal static unsafe class ReferenceConvolution
     /// <summary>See <see cref="Convolution.Forward"/>; w as it lies before packing.</summary>
     public static void Forward(in ConvolutionShape s, int examples, float* x, float* w, float* bias, Activation activation, float* y)
     {
+        if (Winograd.Applies(s))
+        {
+            ReferenceWinograd.Forward(s, examples, x, w, bias, activation, y);
+            return;
+        }
         int channels = s.GroupChannels, outputs = s.GroupOutputs;
         for (int n = 0; n < examples; n++)
             for (int oy = 0; oy < s.OutputHeight; oy++)
@@ -28,6 +33,11 @@ internal static unsafe class ReferenceConvolution
     /// <summary>See <see cref="Convolution.DataGradient"/>; w as it lies before packing.</summary>
     public static void DataGradient(in ConvolutionShape s, int examples, float* dY, float* w, float* bias, Activation activation, float* dX)
     {
+        if (Winograd.Applies(s))
+        {
+            ReferenceWinograd.DataGradient(s, examples, dY, w, bias, activation, dX);
+            return;
+        }
         int channels = s.GroupChannels, outputs = s.GroupOutputs;
         for (int n = 0; n < examples; n++)
             for (int y = 0; y < s.Height; y++)
@@ -55,6 +65,11 @@ internal static unsafe class ReferenceConvolution
     public static void WeightGradient(in ConvolutionShape shape, float* dY, float* x, KRange[] ranges, int[] leafStarts, float* dW)
     {
         ConvolutionShape s = shape;
+        if (Winograd.Applies(s))
+        {
+            ReferenceWinograd.WeightGradient(s, dY, x, ranges, leafStarts, dW);
+            return;
+        }
         int channels = s.GroupChannels, outputs = s.GroupOutputs;
         for (int output = 0; output < s.Outputs; output++)
             for (int channel = 0; channel < channels; channel++)

@@ -23,11 +23,16 @@ internal sealed unsafe class ConvLayer(
     public override bool BackwardReadsOutput => activation != Activation.Identity;
 
     /// <summary>The packed weights of the pass.</summary>
-    public override Room Scratch => new(0, Once: Math.Max(Convolution.ForwardPackedLength(shape), Convolution.DataPackedLength(shape)));
+    public override Room Scratch => ConvPasses.PackedWeights(shape);
 
     /// <inheritdoc/>
-    public override Layer? Fuse(Layer next) =>
-        next is ActivationLayer behind && activation == Activation.Identity ? new ConvLayer(weight, bias, shape, OutputShape, behind.Activation) : null;
+    public override Layer? Fuse(Layer next) => next switch
+    {
+        ActivationLayer behind when activation == Activation.Identity => new ConvLayer(weight, bias, shape, OutputShape, behind.Activation),
+        MaxPoolLayer { HalvesImages: true } behind when activation is Activation.Identity or Activation.Relu && Convolution.Pools(shape) =>
+            new PooledConvLayer(weight, bias, shape, behind.OutputShape, activation == Activation.Relu),
+        _ => null,
+    };
 
     /// <summary>y (rows, y, x, out) = activation(conv(x (rows, y, x, channels), W) + b).</summary>
     public override void Forward(NodeBuffers node, StepContext step)

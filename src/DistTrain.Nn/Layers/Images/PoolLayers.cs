@@ -9,6 +9,9 @@ internal sealed unsafe class MaxPoolLayer(PoolingShape shape, ImmutableArray<int
     /// <inheritdoc/>
     public override long Flops => (long)OutputWidth * shape.KernelHeight * shape.KernelWidth;
 
+    /// <summary>Whether windows are of 2x2 pixels, 2 apart, from the first on: what a convolution does at its end.</summary>
+    public bool HalvesImages => shape is { KernelHeight: 2, KernelWidth: 2, StrideY: 2, StrideX: 2, PadTop: 0, PadLeft: 0, PadBottom: 0, PadRight: 0 };
+
     /// <summary>For each output which pixel of its window it was, as an int.</summary>
     public override Room Kept => new(OutputWidth);
 
