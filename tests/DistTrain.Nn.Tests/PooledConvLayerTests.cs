@@ -22,6 +22,9 @@ public sealed unsafe class PooledConvLayerTests
         Assert.Equal(
             ["PooledConvLayer", "PooledConvLayer", "PooledConvLayer", "ViewLayer", "DenseLayer"],
             Build(together: true).Graph.Nodes.Select(n => n.Layer.GetType().Name));
+        Assert.All(Build(together: true).Graph.Nodes, n => Assert.Equal(n.Layer.OutputWidth, Build(together: true).Graph.Width(n.Output)));
+        using ModelRun apart = new(Build(together: false), 8, KernelPool.Single), one = new(Build(together: true), 8, KernelPool.Single);
+        Assert.True(one.Bytes < 0.6 * apart.Bytes, $"{one.Bytes} bytes of {apart.Bytes}");
         Assert.DoesNotContain(Build(together: false).Graph.Nodes, n => n.Layer is PooledConvLayer);
     }
 

@@ -69,6 +69,8 @@ internal sealed class LayerGraph
             if (_nodes[^1].Layer.Fuse(layer) is { } fused)
             {
                 _nodes[^1] = _nodes[^1] with { Layer = fused };
+                // A pooling at a convolution's end leaves fewer values.
+                _widths[input] = fused.OutputWidth;
                 return input;
             }
 
