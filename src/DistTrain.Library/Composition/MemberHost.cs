@@ -54,7 +54,8 @@ internal sealed class MemberHost : IAsyncDisposable
     {
         _link.TrySetResult(link);
         link.Send(new JoinRequest(
-            _role, Environment.MachineName, Environment.ProcessId, Incarnation, Protocol.Version, NumericsRevision.Current, _endpoint) { HostIdentity = HostIdentity.Own });
+            _role, Environment.MachineName, Environment.ProcessId, Incarnation, Protocol.Version, NumericsRevision.Current, _endpoint)
+        { HostIdentity = HostIdentity.Own });
     }
 
     /// <summary>Takes the coordinator's messages, one at a time.</summary>

@@ -168,7 +168,8 @@ internal static class WireMessages
 
     private static Msg.JoinRequest FromWire(Wire.JoinRequest request) => new(
         request.Role == Wire.Role.Server ? MemberRole.Server : MemberRole.Worker,
-        request.Host, request.Pid, request.Incarnation, request.ProtocolVersion, request.NumericsRevision, request.Endpoint) { HostIdentity = request.HostIdentity };
+        request.Host, request.Pid, request.Incarnation, request.ProtocolVersion, request.NumericsRevision, request.Endpoint)
+    { HostIdentity = request.HostIdentity };
 
     private static Wire.DataFacts ToWire(Msg.DataFacts facts) => new()
     {
