@@ -106,12 +106,12 @@ public sealed class DataTests : IDisposable
     [Fact]
     public async Task Train_MixedImages_LearnTheSameOnAnyCluster()
     {
-        string[] mixed = ["data.augment=[crop: 1, mixup: 0.2, cutmix: { alpha: 1, probability: 0.5 }]", "training.max_steps=120", "optimizer={ adam: { learning_rate: 0.01 } }"];
+        string[] mixed = ["data.augment=[brightness: 0.05, mixup: 0.2, cutmix: { alpha: 1, probability: 0.5 }]", "training.max_steps=120", "optimizer={ adam: { learning_rate: 0.01 } }"];
         TrainResult one = await Train(Digits, "", 1, mixed), three = await Train(Digits, "", 3, mixed);
         Assert.Equal(one.WeightsSha256, three.WeightsSha256);
         Assert.Equal(one.TestLoss, three.TestLoss);
-        Assert.True(one.TestAccuracy > 0.85, $"accuracy {one.TestAccuracy}");
-        mixed[0] = "data.augment=[crop: 1, mixup: 0.21, cutmix: { alpha: 1, probability: 0.5 }]";
+        Assert.True(one.TestAccuracy > 0.9, $"accuracy {one.TestAccuracy}");
+        mixed[0] = "data.augment=[brightness: 0.05, mixup: 0.21, cutmix: { alpha: 1, probability: 0.5 }]";
         Assert.NotEqual(one.WeightsSha256, (await Train(Digits, "", 1, mixed)).WeightsSha256);
     }
 

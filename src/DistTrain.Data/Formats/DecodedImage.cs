@@ -15,8 +15,11 @@ internal sealed record DecodedImage(byte[] Pixels, int Channels, int Height, int
         ImageResult image;
         try
         {
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Read);
-            if (file.Length > MostBytes) throw new InvalidDataException($"{file.Length} bytes; at most {MostBytes} are read");
+            long length = new FileInfo(path).Length;
+            if (length > MostBytes) throw new InvalidDataException($"{length} bytes; at most {MostBytes} are read");
+            byte[] bytes = File.ReadAllBytes(path);
+            if (IsCutOffJpeg(bytes)) throw new InvalidDataException("a JPEG that is cut off: no end marker follows its last scan");
+            using var file = new MemoryStream(bytes);
             ImageInfo info = ImageInfo.FromStream(file) ?? throw new InvalidDataException("no PNG or JPEG image");
             if ((long)info.Width * info.Height > MostBytes) throw new InvalidDataException($"{info.Width} x {info.Height} pixels; at most {MostBytes} are read");
             file.Position = 0;
@@ -55,5 +58,13 @@ internal sealed record DecodedImage(byte[] Pixels, int Channels, int Height, int
         }
 
         return new DecodedImage(pixels, channels, image.Height, image.Width);
+    }
+
+    // The decoder takes what is missing for zeros and says nothing. Markers don't occur within a scan, whose FF bytes are stuffed.
+    private static bool IsCutOffJpeg(ReadOnlySpan<byte> bytes)
+    {
+        if (!bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8])) return false;
+        int scan = bytes.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xDA]), end = bytes.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]);
+        return scan < 0 || end < scan;
     }
 }

@@ -100,8 +100,21 @@ public sealed class ImageFolderSourceTests : IDisposable
         LoadedData data = Load(new() { Scale = 1 });
         Assert.Equal([1, 16, 32], data.Train.InputShape.ToArray());
         AssertHalves([40], [200], TestFiles.Inputs(data.Train)[..(16 * 32)]);
-        Write("a/9.jpg", Fixture("grey.jpg")[..200]);
-        Assert.Contains("9.jpg: ", Assert.Throws<DistTrainException>(() => Load()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("grey.jpg", 200)] // within the tables
+    [InlineData("grey.jpg", 335)] // within the scan
+    [InlineData("subsampled.jpg", 640)]
+    [InlineData("progressive.jpeg", 450)] // between or within scans
+    [InlineData("progressive.jpeg", 536)] // without the end marker alone
+    public void Load_CutOffJpeg_IsNamed(string name, int length)
+    {
+        Write("a/1.jpg", Fixture(name));
+        Write("a/2.jpg", Fixture(name)[..length]);
+        var e = Assert.Throws<DistTrainException>(() => Load());
+        Assert.Equal(ExitCode.BadData, e.ExitCode);
+        Assert.Contains("2.jpg: can't be decoded: a JPEG that is cut off", e.Message, StringComparison.Ordinal);
     }
 
     private static byte[] Fixture(string name) => File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Sources", "Fixtures", name));
