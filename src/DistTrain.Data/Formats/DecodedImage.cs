@@ -23,8 +23,6 @@ internal sealed record DecodedImage(byte[] Pixels, int Channels, int Height, int
             ImageInfo info = ImageInfo.FromStream(file) ?? throw new InvalidDataException("no PNG or JPEG image");
             if ((long)info.Width * info.Height > MostBytes) throw new InvalidDataException($"{info.Width} x {info.Height} pixels; at most {MostBytes} are read");
             file.Position = 0;
-            if (IsCutShort(file)) throw new InvalidDataException("the file ends in the middle of its picture");
-            file.Position = 0;
             colour ??= info.ColorComponents is ColorComponents.RedGreenBlue or ColorComponents.RedGreenBlueAlpha;
             image = ImageResult.FromStream(file, colour.Value ? ColorComponents.RedGreenBlue : ColorComponents.Grey);
         }
@@ -35,22 +33,7 @@ internal sealed record DecodedImage(byte[] Pixels, int Channels, int Height, int
             throw new DistTrainException(ExitCode.BadData, $"{path}: can't be decoded: {e.Message}", e);
         }
 
-        return Planes(image, colour.Value);
-    }
-
-    // The decoder fills up what is missing at the end of a JPEG: behind the last scan there has to be an end mark.
-    private static bool IsCutShort(FileStream file)
-    {
-        var bytes = new byte[file.Length];
-        file.ReadExactly(bytes);
-        if (bytes is not [0xFF, 0xD8, ..]) return false;
-        int scan = bytes.AsSpan().LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xDA]);
-        return scan < 0 || bytes.AsSpan(scan).IndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]) < 0;
-    }
-
-    private static DecodedImage Planes(ImageResult image, bool colour)
-    {
-        int channels = colour ? 3 : 1, plane = image.Width * image.Height;
+        int channels = colour.Value ? 3 : 1, plane = image.Width * image.Height;
         var pixels = new byte[channels * plane];
         for (int i = 0; i < plane; i++)
         {
