@@ -184,12 +184,13 @@ internal static class JobSectionReader
         var fallback = new ClusterOptions();
         TimeSpan timeout = node.Duration("failure_timeout", fallback.FailureTimeout);
         if (timeout < TimeSpan.FromMilliseconds(100) || timeout > TimeSpan.FromHours(1)) throw node.Require("failure_timeout").Error("out of range: expected 100ms to 1h");
+        int workers = (int)node.Integer("workers", fallback.Workers, 1, 4096);
         bool colocated = node.Find("servers") is { Kind: ConfigKind.Scalar, Scalar: "colocated" };
         var cluster = new ClusterOptions
         {
             Colocated = colocated,
-            Workers = (int)node.Integer("workers", fallback.Workers, 1, 4096),
-            Servers = (int)(colocated ? node.Integer("workers", fallback.Workers, 1, 4096) : node.Integer("servers", fallback.Servers, 1, 4096)),
+            Workers = workers,
+            Servers = colocated ? workers : (int)node.Integer("servers", fallback.Servers, 1, 4096),
             Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),
             Cores = node.Find("cores")?.AsText(),
             FailureTimeout = timeout,
