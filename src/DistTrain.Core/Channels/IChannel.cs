@@ -159,7 +159,10 @@ public interface IParameterServerPort
     /// Subscribes to this server's weights until the subscription is disposed. Throws
     /// <see cref="DistTrainException"/> for a term that is not the server's.
     /// </summary>
-    IWeightsSubscription Subscribe(long term, ulong incarnation);
+    /// <param name="term">The server's.</param>
+    /// <param name="incarnation">The subscriber's.</param>
+    /// <param name="inline">Whether what awaits the subscription runs on the server's own thread: for those who only leave a short word.</param>
+    IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false);
 }
 
 /// <summary>One subscriber's view of a server's weights.</summary>

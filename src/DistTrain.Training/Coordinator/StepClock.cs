@@ -9,7 +9,7 @@ namespace DistTrain.Training.Coordinator;
 /// </summary>
 internal sealed class StepClock(TrainingPlan plan)
 {
-    /// <summary>Steps granted ahead. Two keep workers busy; the others hide a slow coordinator. Ctrl-C waits for them.</summary>
+    /// <summary>Steps granted ahead, at least. Two keep workers busy; the others hide a slow coordinator. Ctrl-C waits for them.</summary>
     public const int Window = 4;
 
     // One checkpoint being written and one being collected; memory for more is not to be had.
@@ -60,13 +60,19 @@ internal sealed class StepClock(TrainingPlan plan)
         return true;
     }
 
+    /// <summary>Steps granted ahead.</summary>
+    public int Ahead { get; set; } = Window;
+
+    /// <summary>Whether so few of the granted steps are left that it is time for more.</summary>
+    public bool GrantDue => Granted - Committed <= Ahead / 2;
+
     /// <summary>Grants as far as may be; true when that changed anything.</summary>
     public bool Grant()
     {
         bool admits = _admitted != Committed && Committed == Granted && IsJudged(Committed) && Committed <= _evaluated && IsSaved(Committed) && !EndsEarly;
         if (admits && _unsettled.Count == MostUnsettled) return false;
         if (admits) _unsettled.Add(_admitted = Committed);
-        long until = Math.Min(Committed + Window, End);
+        long until = Math.Min(Committed + Ahead, End);
         long pending = Range(Math.Max(Committed, _evaluated + 1), until).FirstOrDefault(IsEvaluated, until);
         until = Math.Min(until, _end is null ? pending : until);
         foreach (long version in Range(Granted + 1, until).Where(v => IsSaved(v) && !IsJudged(v)))
