@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Memory;
 using DistTrain.Transport.Grpc;
@@ -63,7 +64,7 @@ public static class ParameterServerService
         }
         catch (OperationCanceledException) when (line?.Cause is { } cause)
         {
-            throw cause;
+            ExceptionDispatchInfo.Throw(cause);
         }
         finally
         {
