@@ -6,7 +6,7 @@ using DistTrain.Core;
 
 namespace DistTrain.Cli.Commands;
 
-/// <summary><c>bench kernels</c> and <c>bench train</c>: measure this machine.</summary>
+/// <summary><c>bench kernels</c>, <c>bench train</c> and <c>bench channel</c>: measure this machine.</summary>
 internal static class BenchCommand
 {
     public static Command Create(CliContext context)
@@ -14,6 +14,7 @@ internal static class BenchCommand
         var command = new Command("bench", "Measures this machine: our kernels against its limits and against peers, in turn.");
         command.Add(Measure(context, "kernels", "Measures kernels against the FMA peak, memory bandwidth, OpenBLAS and PyTorch (where they are).", KernelCases.All, null));
         command.Add(Measure(context, "train", "Measures whole training steps against PyTorch: of one worker with one thread, or of a cluster.", TrainCases.All, new ClusterBenchOptionsReader()));
+        command.Add(BenchChannelCommand.Create(context));
         return command;
     }
 
