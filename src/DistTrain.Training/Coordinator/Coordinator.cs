@@ -34,6 +34,7 @@ public sealed partial class Coordinator : IActor
     private long _term = 1;
     private long _evaluating = -1;
     private Outcome? _outcome;
+    private Staleness _staleness;
 
     /// <summary>Creates a coordinator that waits for members.</summary>
     /// <param name="plan">The job.</param>
@@ -127,7 +128,12 @@ public sealed partial class Coordinator : IActor
                 if (_owned.Add(ready.Partition) && _owned.Count == _servers.Count) Begin();
                 break;
             case StepApplied applied when applied.Term == _term && applied.Partition == session.Partition:
+                _staleness = _staleness.With(new Staleness(applied.Segments, applied.StalenessSum, applied.StalenessMax));
                 if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
+                break;
+            case StepReached reached when reached.Term == _term && reached.Partition == session.Partition:
+                _clock.Reached(reached.Step);
+                if (_phase == Phase.Training && _clock.Grant()) SendClock();
                 break;
             case NormsMeasured measured when measured.Term == _term && measured.Partition == session.Partition && _norms is not null:
                 if (_norms.Take(measured) is { } squares) Decide(measured.Step, squares);

@@ -10,7 +10,8 @@ namespace DistTrain.Training.ParameterServer;
 
 /// <summary>
 /// The numbers of one partition: weights of two versions (version v lies in half v mod 2) and the optimizer's state.
-/// Version v of a bucket is overwritten only by v + 2, when step v + 1 of it is reduced: nobody needs v any more.
+/// Version v of a bucket is overwritten only by v + 2, when step v + 1 of it is reduced: nobody needs v any more. Where steps
+/// don't wait for each other, both halves are the same memory, which is updated in place.
 /// </summary>
 internal sealed unsafe class PartitionState : IDisposable
 {
@@ -45,12 +46,14 @@ internal sealed unsafe class PartitionState : IDisposable
         // Each half begins as far from a page's beginning as the partition does in the flat vector, so that whole pages of it
         // can be shown in a worker's flat vector.
         long inPage = partition.Offset % PageLength, stride = (inPage + partition.Length + PageLength - 1) / PageLength * PageLength;
-        _weights = new TensorMemory(2 * stride, rule.SharesMemory);
-        _halves = [(nint)(_weights.Pointer + inPage), (nint)(_weights.Pointer + stride + inPage)];
+        bool inPlace = !rule.Consistency.IsSync;
+        _weights = new TensorMemory(inPlace ? stride : 2 * stride, rule.SharesMemory);
+        _halves = [(nint)(_weights.Pointer + inPage), (nint)(_weights.Pointer + (inPlace ? 0 : stride) + inPage)];
         if (!rule.Wire.Weights.IsExact)
         {
             _packedAt = rule.Wire.Weights.Places(partition.Buckets);
-            _packed = [new TensorMemory(_packedAt[^1], rule.SharesMemory), new TensorMemory(_packedAt[^1], rule.SharesMemory)];
+            var packed = new TensorMemory(_packedAt[^1], rule.SharesMemory);
+            _packed = [packed, inPlace ? packed : new TensorMemory(_packedAt[^1], rule.SharesMemory)];
         }
 
         _state = [.. rule.StateVectors.Select(_ => new NativeBuffer(partition.Length))];
@@ -112,10 +115,11 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <param name="gradientSum">The root of the shard tree; not changed.</param>
     /// <param name="stats">Its statistics.</param>
     /// <param name="decision">What the norms over the whole model came to; null where the rule needs none.</param>
-    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null)
+    /// <param name="part">That this is only a segment of the step; null for all of it.</param>
+    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, StepPart? part = null)
     {
         float* next = (float*)Weights(step + 1, bucket.Offset, bucket.Length).Address;
-        Weights(step, bucket.Offset, bucket.Length).Span.CopyTo(new Span<float>(next, bucket.Length));
+        if (part is null) Weights(step, bucket.Offset, bucket.Length).Span.CopyTo(new Span<float>(next, bucket.Length));
         if (stats.WeightSum == 0) return;
         Span<nint> state = stackalloc nint[_state.Length];
         bool overflow = decision is { Overflow: true };
@@ -127,12 +131,13 @@ internal sealed unsafe class PartitionState : IDisposable
             if (overflow || range.Tensor == _rule.LossScale) continue;
             if (range.Role == TensorRole.Buffer)
             {
-                Blend(weights, gradient, range.Length, stats.Examples, _rule.BufferMomentum!(range.Tensor));
+                Blend(weights, gradient, range.Length, stats.Examples, _rule.BufferMomentum!(range.Tensor) * (part?.Share ?? 1));
                 continue;
             }
 
             if (range.Group is { Frozen: true }) continue;
             UpdateContext context = Context(range.Tensor, step, stats, decision);
+            if (part is { } p) context = context with { Step = p.Update, LearningRate = context.LearningRate * p.Share };
 
             if (_rule.ClipValue is { } most)
             {
@@ -154,8 +159,11 @@ internal sealed unsafe class PartitionState : IDisposable
             _rule.Optimizer.Update(context, weights, gradient, state, range.Length, KernelPool.Single);
         }
 
-        _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
+        if (part is null) AdvanceAverages(bucket, step);
     }
+
+    /// <summary>Takes a bucket's averages to the version after a step, whose weights are there.</summary>
+    public void AdvanceAverages(Bucket bucket, long step) => _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
 
     /// <summary>Sets weights at version 0, by offset in the flat vector: averages begin with them.</summary>
     public void Initialise(long offset, ReadOnlySpan<float> values)

@@ -38,7 +38,7 @@ public static class ParameterServerService
         bool share = request.HostIdentity.Length > 0 && request.HostIdentity == HostIdentity.Own;
         while (await subscription.NextAsync(call.Cancellation) is { } next)
         {
-            var header = new Wire.Weights { Term = next.Header.Term, Version = next.Header.Version, Bucket = next.Header.Bucket, Averaged = next.Header.Averaged };
+            Wire.Weights header = WireMessages.ToWire(next.Header);
             if (share && SharedRegion.Find(next.Payload.Address) is { } found)
             {
                 header.Shared = SharedRegions.Name(found.Region, found.Offset, (long)next.Payload.Length * sizeof(float));
