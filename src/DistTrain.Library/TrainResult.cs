@@ -62,10 +62,19 @@ public sealed record TrainResult
     /// <summary>The gradient noise scale, in examples, as last estimated; null when it could not be told.</summary>
     [JsonPropertyName("gradient_noise_scale")] public double? GradientNoiseScale { get; init; }
 
+    /// <summary>
+    /// The most steps that the weights lacked which a segment was computed with; null where steps wait for each other
+    /// (<c>cluster.consistency: sync</c>).
+    /// </summary>
+    [JsonPropertyName("staleness_max")] public long? StalenessMax { get; init; }
+
+    /// <summary>The mean of those steps, over all segments that servers applied.</summary>
+    [JsonPropertyName("staleness_mean")] public double? StalenessMean { get; init; }
+
     /// <summary>Examples a second in steady state: evaluations, checkpoints and the first steps left out.</summary>
     [JsonPropertyName("samples_per_second")] public double? SamplesPerSecond { get; init; }
 
-    /// <summary>Median time between two commits, in milliseconds.</summary>
+    /// <summary>Median time between two commits, in milliseconds; their mean where steps don't wait for each other, because commits then come together.</summary>
     [JsonPropertyName("step_ms_median")] public double? StepMsMedian { get; init; }
 
     /// <summary>Seconds from the start of the run to its end.</summary>

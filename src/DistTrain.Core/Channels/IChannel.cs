@@ -22,7 +22,17 @@ public enum SegmentKind
 /// <param name="Shards">The tree node.</param>
 /// <param name="Stats">Loss, weight and the like, summed over the node's shards.</param>
 public readonly record struct SegmentHeader(
-    SegmentKind Kind, long Term, ulong Incarnation, long Step, int Bucket, ShardRange Shards, SegmentStats Stats);
+    SegmentKind Kind, long Term, ulong Incarnation, long Step, int Bucket, ShardRange Shards, SegmentStats Stats)
+{
+    /// <summary>
+    /// Where steps don't wait for each other: the steps below it were in the weights that the segment was computed with, all of
+    /// them whole.
+    /// </summary>
+    public long Basis { get; init; }
+
+    /// <summary>Where steps don't wait for each other: the worker's number of the computation that this is of, ascending in the order of pushing.</summary>
+    public long Round { get; init; }
+}
 
 /// <summary>
 /// A range of native memory, owned by somebody else: fp32 elements, or what they were packed into to travel, which
@@ -47,6 +57,18 @@ public readonly record struct WeightsHeader(long Term, long Version, int Bucket)
     /// that are evaluated, where the job has averages.
     /// </summary>
     public bool Averaged { get; init; }
+
+    /// <summary>
+    /// Where steps don't wait for each other: how many updates the bucket had at least, so that newer weights of one version can be told.
+    /// The version is then how many mini-batches are in it whole.
+    /// </summary>
+    public long Updates { get; init; }
+
+    /// <summary>
+    /// Where steps don't wait for each other: the subscriber's segments of this bucket that bear a lower
+    /// <see cref="SegmentHeader.Round"/> have been applied or dropped, and are not read any more.
+    /// </summary>
+    public long Taken { get; init; }
 }
 
 /// <summary>The place of a parameter server.</summary>
@@ -82,7 +104,7 @@ public interface IServerConnection : IAsyncDisposable
 {
     /// <summary>
     /// Queues a segment and returns. The payload belongs to the caller, who leaves it unchanged until the step is
-    /// committed; evaluation segments have none. After a loss of the connection this does nothing.
+    /// committed (or <see cref="WeightsHeader.Taken"/> is beyond its round); evaluation segments have none. After a loss of the connection this does nothing.
     /// </summary>
     void Push(in SegmentHeader header, NativeSpan payload);
 

@@ -46,7 +46,22 @@ public sealed record PartitionReady(long Term, int Partition, long Version) : Me
 /// <param name="Partition">Its partition.</param>
 /// <param name="Step">The step; its partition now stands at version Step + 1.</param>
 /// <param name="Stats">Joined over all shards.</param>
-public sealed record StepApplied(long Term, int Partition, long Step, SegmentStats Stats) : MemberMessage;
+public sealed record StepApplied(long Term, int Partition, long Step, SegmentStats Stats) : MemberMessage
+{
+    /// <summary>Where steps don't wait for each other: segments that were applied since the last report.</summary>
+    public long Segments { get; init; }
+
+    /// <summary>The sum, over those, of the steps that the weights lacked which they were computed with.</summary>
+    public long StalenessSum { get; init; }
+
+    /// <summary>The most that those of one lacked.</summary>
+    public long StalenessMax { get; init; }
+}
+
+/// <summary>
+/// Where steps don't wait for each other: a server got the first segment of a step, and is near the end of what is granted to it.
+/// </summary>
+public sealed record StepReached(long Term, int Partition, long Step) : MemberMessage;
 
 /// <summary>
 /// A server reduced all its buckets of a step whose update needs norms over the whole model; it waits for

@@ -24,6 +24,7 @@ internal sealed class JobContext
         (Job, Facts, DataHash, DataSummary, Train, Test) = (job, facts, dataHash, dataSummary, train, test);
         int? classes = facts.Classes > 0 ? facts.Classes : null, labels = classes is null ? null : facts.TargetWidth;
         Model = Model.Build(job.Model, job.Loss, facts.InputShape, classes, facts.TargetWidth, labels, Mixer.IsWanted(job.Data.Augment), job.Training.Precision);
+        if (ConsistencyRules.Conflict(job) is { } conflict) throw new DistTrainException(ExitCode.BadUsage, $"{conflict.Section}: {conflict.Why}");
         _groups = Groups();
         RequireMonitored();
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
@@ -79,7 +80,7 @@ internal sealed class JobContext
     public void RequireMemory()
     {
         if (Job.Training.Memory is not null) Memory();
-        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.StateVectors.Count + ((Job.Training.Ema is null ? 4L : 5L) * Job.Cluster.Workers) + ((Job.Training.EarlyStopping is null ? 3 : 4) * (1 + Job.StateVectors.Count));
+        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.StateVectors.Count + (((Job.Cluster.Consistency.IsSync ? 4L : 6L) + (Job.Training.Ema is null ? 0 : 1)) * Job.Cluster.Workers) + ((Job.Training.EarlyStopping is null ? 3 : 4) * (1 + Job.StateVectors.Count));
         double wanted = (double)vectors * Model.Layout.Length * sizeof(float), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (wanted > available)
         {
@@ -92,6 +93,11 @@ internal sealed class JobContext
         ? string.Create(CultureInfo.InvariantCulture, $"training.ema: the average reaches back over about {1 / (1 - decay):N0} steps, and the training has {TotalSteps:N0}: much of it is the initial weights; try {1 - (10.0 / Math.Max(TotalSteps, 20)):0.###}")
         : null;
 
+    /// <summary>What the job gives up, in words; null for nothing.</summary>
+    public string? GivesUp => Job.Cluster.Consistency.IsSync
+        ? null
+        : $"cluster.consistency is {Job.Cluster.Consistency}: the weights depend on timing, so that another run of this job comes to others";
+
     public ServerSetup ServerSetup() => new(
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
 
@@ -100,7 +106,8 @@ internal sealed class JobContext
     {
         Cores = cores,
         Memory = Job.Training.Memory,
-        WatchEvery = Job.Training.WatchEvery,
+        WatchEvery = WatchEvery,
+        Consistency = Job.Cluster.Consistency,
         MicroSize = Job.Batch.MicroSize,
         Wire = WireOptions.Of(Job.Training.Precision),
         SharesMemory = SharesMemory,
@@ -134,12 +141,22 @@ internal sealed class JobContext
         NormedLayout = Job.Training.ClipNorm is null && !Job.Optimizer.NeedsTrust && Model.LossScale is null ? null : Model.Layout,
         ScalesLoss = Model.LossScale is not null,
         NormedVectors = Job.Optimizer.NeedsTrust ? 2 : 1,
-        Watched = Job.Training.WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified) { ScalesLoss = Model.LossScale is not null },
+        Consistency = Job.Cluster.Consistency,
+        Watched = WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified) { ScalesLoss = Model.LossScale is not null },
         BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
         FirstVersion = firstVersion,
         FailureTimeout = Job.Cluster.FailureTimeout,
         JoinTimeout = joinTimeout,
     };
+
+    private long WatchEvery => Job.Cluster.Consistency.IsSync ? Job.Training.WatchEvery : 0;
+
+    // Of the mini-batch of a step: servers have no data, but know how much there is.
+    private Func<long, int> BatchSizes()
+    {
+        var sampler = new Sampler(Facts.TrainExamples, Job.Batch.Size, Job.Seed);
+        return step => sampler.At(step).Size;
+    }
 
     private UpdateRule UpdateRule() => new(
         Job.Optimizer.Create(), Job.Optimizer.StateVectors,
@@ -154,10 +171,12 @@ internal sealed class JobContext
         LossScale = Model.LossScale?.Tensor,
         Wire = WireOptions.Of(Job.Training.Precision),
         SharesMemory = SharesMemory,
+        BatchSize = Job.Cluster.Consistency.IsSync ? null : BatchSizes(),
         Averaging = Job.Training.Ema is { } decay
             ? new WeightAveraging(decay, version => Facts.TestExamples > 0 && Evaluate.IsDue(version, StepsPerEpoch, TotalSteps))
             : null,
-        WatchEvery = Job.Training.WatchEvery,
+        WatchEvery = WatchEvery,
+        Consistency = Job.Cluster.Consistency,
     };
 
     // Also refuses what does not go together, before anything starts.

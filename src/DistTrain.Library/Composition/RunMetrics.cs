@@ -52,7 +52,8 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
         _recovering.Clear();
         if (!_gap) Time(time.GetElapsedTime(_lastCommit, now).TotalSeconds, stats.Examples);
-        _gap = version == context.TotalSteps || version % context.StepsPerEpoch == 0;
+        // Where steps don't wait for each other, those after an evaluation are under way together: the time is taken from its end.
+        _gap = context.Job.Cluster.Consistency.IsSync && (version == context.TotalSteps || version % context.StepsPerEpoch == 0);
         _lastCommit = now;
         _examples += stats.Examples;
         if ((version - 1) % context.StepsPerEpoch == 0) _epoch = default;
@@ -66,6 +67,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     public void Evaluated(long version, SegmentStats stats)
     {
         (_test, _testVersion) = (stats, version);
+        if (!context.Job.Cluster.Consistency.IsSync) _lastCommit = time.GetTimestamp();
         observer.Evaluated(new EvaluationReport(
             version, (int)((version + context.StepsPerEpoch - 1) / context.StepsPerEpoch),
             _lastEpoch.WeightSum > 0 ? _lastEpoch.MeanLoss : null, stats.MeanLoss, context.Model.HasAccuracy ? stats.Accuracy : null));
@@ -118,8 +120,10 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         GradientNorm = _watched is null ? null : Number(_watched.Norm),
         GradientNorms = _watched?.Tensors.ToDictionary(t => t.Name, t => Number(t.Norm)),
         GradientNoiseScale = _noiseScale is { } scale ? Number(scale) : null,
+        StalenessMax = outcome.Staleness?.Max,
+        StalenessMean = outcome.Staleness is { } staleness ? Number(staleness.Mean) : null,
         SamplesPerSecond = _stepSeconds.Count > 0 ? Number(_steadyExamples / _stepSeconds.Sum()) : null,
-        StepMsMedian = _stepSeconds.Count > 0 ? 1000 * Median(_stepSeconds) : null,
+        StepMsMedian = _stepSeconds.Count > 0 ? 1000 * (context.Job.Cluster.Consistency.IsSync ? Median(_stepSeconds) : _stepSeconds.Average()) : null,
         WallSeconds = time.GetElapsedTime(_began).TotalSeconds,
         Workers = outcome.Workers,
         Servers = outcome.Partitions,

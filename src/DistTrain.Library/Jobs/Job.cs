@@ -78,7 +78,8 @@ public sealed record Job
     /// <summary>
     /// SHA-256, in lower-case hexadecimal, over all that decides the weights after a given step, but for the data's
     /// content, which has a hash of its own: seed, reading of the data, model, loss, optimizer, schedule and mini-batch;
-    /// and the length of the training where the schedule looks at it. Names, paths, cluster and checkpoints don't count.
+    /// and the length of the training where the schedule looks at it; and the consistency where it isn't synchronous. Names,
+    /// paths, the rest of the cluster and checkpoints don't count.
     /// </summary>
     public string Hash => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes("disttrain job 1\n" + YamlWriter.Write(JobTree.OfBits(this)))));
 

@@ -42,7 +42,7 @@ internal static class JobSectionReader
             throw at.Error($"'{job.Loss.Kind}' {(job.Loss is SoftmaxCrossEntropySpec ? "with an ignore_index " : "")}takes whole labels, and '{mix.Kind}' in data.augment mixes them; leave one of the two out");
         }
 
-        return job;
+        return ConsistencyRules.Check(job, root);
     }
 
     private static T? Section<T>(ConfigNode root, string key, Func<ConfigNode, T> read)
@@ -194,6 +194,7 @@ internal static class JobSectionReader
             Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),
             Cores = node.Find("cores")?.AsText(),
             FailureTimeout = timeout,
+            Consistency = node.Find("consistency") is { } consistency ? ConsistencyRules.Read(consistency) : fallback.Consistency,
             Channel = node.Find("channel") is { } channel ? ReadChannel(channel) : ChannelChoice.Auto,
             BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 24) : null,
         };

@@ -1,5 +1,6 @@
 using DistTrain.Kernels;
 using DistTrain.Optim;
+using DistTrain.Training;
 
 namespace DistTrain.Jobs;
 
@@ -86,7 +87,7 @@ public enum ChannelChoice
     Grpc,
 }
 
-/// <summary>The <c>cluster</c> section: who computes. Nothing here shows in the bits.</summary>
+/// <summary>The <c>cluster</c> section: who computes. Nothing here shows in the bits, unless steps don't wait for each other.</summary>
 public sealed record ClusterOptions
 {
     /// <summary>Workers to start, or to wait for.</summary>
@@ -109,6 +110,12 @@ public sealed record ClusterOptions
 
     /// <summary>A member that is silent for so long is taken for lost.</summary>
     public TimeSpan FailureTimeout { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>
+    /// Whether all workers compute a step with the same weights. Where they don't, the weights depend on timing; clips by norm,
+    /// fp16, LARS and LAMB don't go with that, and <see cref="TrainingOptions.WatchEvery"/> is as if it were 0.
+    /// </summary>
+    public Consistency Consistency { get; init; } = Consistency.Sync;
 
     /// <summary>How tensors move between processes.</summary>
     public ChannelChoice Channel { get; init; } = ChannelChoice.Auto;

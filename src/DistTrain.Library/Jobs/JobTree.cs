@@ -26,6 +26,7 @@ internal static class JobTree
             ("threads", Number(job.Cluster.Threads)),
             ("cores", Text(job.Cluster.Cores)),
             ("failure_timeout", Text(Number(job.Cluster.FailureTimeout.TotalMilliseconds)!.Text + "ms")),
+            ("consistency", ConsistencyRules.Of(job.Cluster.Consistency)),
             ("channel", Text(job.Cluster.Channel == ChannelChoice.Grpc ? "grpc" : "auto")),
             ("bucket_length", job.Cluster.BucketLength is { } length ? Number(length) : Text("auto")))),
         ("checkpoint", Map(
@@ -42,7 +43,8 @@ internal static class JobTree
         ("optimizer", SpecTree.Of(job.Optimizer)),
         ("schedule", SpecTree.Of(job.Schedule)),
         ("batch", OfBatch(job.Batch, microSize: null)),
-        ("training", OfTraining(job.Training, job.Schedule.SpansTraining)));
+        ("training", OfTraining(job.Training, job.Schedule.SpansTraining)),
+        ("cluster", job.Cluster.Consistency.IsSync ? null : Map(("consistency", ConsistencyRules.Of(job.Cluster.Consistency)))));
 
     /// <summary>A map of those values that are there.</summary>
     public static YamlTree Map(params ReadOnlySpan<(string Key, YamlTree? Value)> entries)

@@ -35,6 +35,7 @@ public sealed partial class Coordinator : IActor
     private long _term = 1;
     private long _evaluating = -1;
     private Outcome? _outcome;
+    private Staleness _staleness;
 
     /// <summary>Creates a coordinator that waits for members.</summary>
     /// <param name="plan">The job.</param>
@@ -129,7 +130,12 @@ public sealed partial class Coordinator : IActor
                 if (_owned.Add(ready.Partition) && _owned.Count == _servers.Count) Begin();
                 break;
             case StepApplied applied when applied.Term == _term && applied.Partition == session.Partition:
+                _staleness = _staleness.With(new Staleness(applied.Segments, applied.StalenessSum, applied.StalenessMax));
                 if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
+                break;
+            case StepReached reached when reached.Term == _term && reached.Partition == session.Partition:
+                _clock.Reached(reached.Step);
+                if (_phase == Phase.Training && _clock.Grant()) SendClock();
                 break;
             case NormsMeasured measured when measured.Term == _term && measured.Partition == session.Partition && _norms is not null:
                 if (_norms.Take(measured) is { } squares) Decide(measured.Step, squares);
@@ -170,8 +176,9 @@ public sealed partial class Coordinator : IActor
 
         if (_clock.EvaluationDue) StartEvaluation();
         _pace.Committed();
-        _clock.Ahead = _pace.Window;
-        if (_clock.GrantDue && _clock.Grant()) SendClock();
+        _clock.Pace = _pace.Window;
+        // Those who don't wait for each other go by what is committed, too; the others see that from the weights.
+        if (_clock.GrantDue && (_clock.Grant() || !_plan.Consistency.IsSync)) SendClock();
         EndWhenDone();
     }
 

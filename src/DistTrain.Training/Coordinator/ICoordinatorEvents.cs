@@ -14,6 +14,9 @@ public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Wo
 {
     /// <summary>The best evaluated version, which is the result; null where the last one is.</summary>
     public BestModel? Best { get; init; }
+
+    /// <summary>How stale the weights were that segments were computed with; null where steps wait for each other.</summary>
+    public Staleness? Staleness { get; init; }
 }
 
 /// <summary>What happens in a job, told by the coordinator one event at a time.</summary>

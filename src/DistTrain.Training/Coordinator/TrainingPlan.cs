@@ -39,6 +39,9 @@ public sealed record TrainingPlan
     /// <summary>What followed from the evaluations before the job resumed.</summary>
     public EvaluationRecord Evaluations { get; init; } = EvaluationRecord.Empty;
 
+    /// <summary>Whether steps wait for each other.</summary>
+    public Consistency Consistency { get; init; } = Consistency.Sync;
+
     /// <summary>Steps between checkpoints; 0 for one at the end only.</summary>
     public required long CheckpointEvery { get; init; }
 

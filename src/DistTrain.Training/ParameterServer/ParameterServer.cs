@@ -22,7 +22,7 @@ internal sealed record UploadFailed(long Term, long Version, string Cause);
 
 /// <summary>
 /// The actor that owns one partition: it accepts terms, takes its partition from the seed or a checkpoint, and lets
-/// <see cref="ServerLoop"/> run the steps.
+/// <see cref="ServerLoop"/> run the steps, or <see cref="SegmentwiseLoop"/> where they don't wait for each other.
 /// </summary>
 public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDisposable
 {
@@ -36,7 +36,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     private readonly CancellationTokenSource _ending = new();
     private readonly List<Task> _uploads = [];
     private IActorRef? _self;
-    private volatile ServerLoop? _loop;
+    private volatile IServerLoop? _loop;
     private long _term;
     private ReadOnlyMemory<byte> _record;
 
@@ -95,9 +95,9 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     /// <inheritdoc/>
     public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false)
     {
-        ServerLoop? loop = _loop;
+        IServerLoop? loop = _loop;
         return loop is not null && loop.Term == term
-            ? loop.Broadcast.Subscribe(inline)
+            ? loop.Broadcast.Subscribe(incarnation, inline)
             : throw new DistTrainException(ExitCode.ClusterLost, $"this server is at term {loop?.Term ?? 0}, the subscription is for term {term}");
     }
 
@@ -124,7 +124,9 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
         if (own.Version == 0) Initialise(state);
         else await LoadAsync(state, own, cancellation);
         _loop?.Dispose();
-        _loop = new ServerLoop(_tree, state, own.Term, own.Version, _link.Send, Upload);
+        _loop = _setup.Rule.Consistency.IsSync
+            ? new ServerLoop(_tree, state, own.Term, own.Version, _link.Send, Upload)
+            : new SegmentwiseLoop(_tree, state, own.Term, own.Version, _link.Send, Upload);
         _link.Send(new PartitionReady(own.Term, own.Partition, own.Version));
     }
 

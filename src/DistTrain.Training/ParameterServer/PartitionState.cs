@@ -10,7 +10,8 @@ namespace DistTrain.Training.ParameterServer;
 
 /// <summary>
 /// The numbers of one partition: weights of two versions (version v lies in half v mod 2) and the optimizer's state.
-/// Version v of a bucket is overwritten only by v + 2, when step v + 1 of it is reduced: nobody needs v any more.
+/// Version v of a bucket is overwritten only by v + 2, when step v + 1 of it is reduced: nobody needs v any more. Where steps
+/// don't wait for each other, both halves are the same memory, which is updated in place.
 /// </summary>
 internal sealed unsafe class PartitionState : IDisposable
 {
@@ -49,12 +50,14 @@ internal sealed unsafe class PartitionState : IDisposable
         // Each half begins as far from a page's beginning as the partition does in the flat vector, so that whole pages of it
         // can be shown in a worker's flat vector.
         long inPage = partition.Offset % PageLength, stride = (inPage + partition.Length + PageLength - 1) / PageLength * PageLength;
-        _weights = new TensorMemory(2 * stride, rule.SharesMemory);
-        _halves = [(nint)(_weights.Pointer + inPage), (nint)(_weights.Pointer + stride + inPage)];
+        bool inPlace = !rule.Consistency.IsSync;
+        _weights = new TensorMemory(inPlace ? stride : 2 * stride, rule.SharesMemory);
+        _halves = [(nint)(_weights.Pointer + inPage), (nint)(_weights.Pointer + (inPlace ? 0 : stride) + inPage)];
         if (!rule.Wire.Weights.IsExact)
         {
             _packedAt = rule.Wire.Weights.Places(partition.Buckets);
-            _packed = [new TensorMemory(_packedAt[^1], rule.SharesMemory), new TensorMemory(_packedAt[^1], rule.SharesMemory)];
+            var packed = new TensorMemory(_packedAt[^1], rule.SharesMemory);
+            _packed = [packed, inPlace ? packed : new TensorMemory(_packedAt[^1], rule.SharesMemory)];
         }
 
         _state = [.. rule.StateVectors.Select(_ => new NativeBuffer(partition.Length))];
@@ -118,11 +121,12 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <param name="stats">The root's statistics.</param>
     /// <param name="decision">What the norms over the whole model came to; null where the rule needs none.</param>
     /// <param name="right">The root's right child, where the two were not joined; not changed.</param>
-    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, NativeSpan right = default)
+    /// <param name="part">That this is only a segment of the step; null for all of it.</param>
+    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, NativeSpan right = default, StepPart? part = null)
     {
         if (stats.WeightSum == 0)
         {
-            CopyWeights(step, bucket.Offset, bucket.Length);
+            if (part is null) CopyWeights(step, bucket.Offset, bucket.Length);
             return;
         }
 
@@ -131,10 +135,11 @@ internal sealed unsafe class PartitionState : IDisposable
         foreach (UpdateRange range in RangesOf(bucket))
         {
             UpdateContext context = range.Role == TensorRole.Buffer ? default : Context(range.Tensor, step, stats, decision);
+            if (part is { } p) context = context with { Step = p.Update, LearningRate = context.LearningRate * p.Share };
             for (long at = range.Offset; at < range.Offset + range.Length; at += PieceLength)
             {
                 UpdateRange piece = range with { Offset = at, Length = (int)Math.Min(PieceLength, range.Offset + range.Length - at) };
-                CopyWeights(step, at, piece.Length);
+                if (part is null) CopyWeights(step, at, piece.Length);
                 float* gradient = left + at;
                 if (other != null)
                 {
@@ -142,21 +147,21 @@ internal sealed unsafe class PartitionState : IDisposable
                     gradient = _piece.Pointer;
                 }
 
-                Apply(piece, step, gradient, stats, context, decision is { Overflow: true });
+                Apply(piece, step, gradient, stats, context, decision is { Overflow: true }, part?.Share ?? 1);
             }
         }
 
-        _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
+        if (part is null) AdvanceAverages(bucket, step);
     }
 
-    private void Apply(in UpdateRange range, long step, float* gradient, SegmentStats stats, in UpdateContext context, bool overflow)
+    private void Apply(in UpdateRange range, long step, float* gradient, SegmentStats stats, in UpdateContext context, bool overflow, double share)
     {
         float* weights = (float*)Weights(step + 1, range.Offset, range.Length).Address;
         if (range.Tensor == _rule.LossScale) LossScale.Advance(new Span<float>(weights, 2), overflow);
         if (overflow || range.Tensor == _rule.LossScale) return;
         if (range.Role == TensorRole.Buffer)
         {
-            Blend(weights, gradient, range.Length, stats.Examples, _rule.BufferMomentum!(range.Tensor));
+            Blend(weights, gradient, range.Length, stats.Examples, _rule.BufferMomentum!(range.Tensor) * share);
             return;
         }
 
@@ -184,6 +189,9 @@ internal sealed unsafe class PartitionState : IDisposable
 
     private void CopyWeights(long step, long offset, int length) =>
         Weights(step, offset, length).Span.CopyTo(Weights(step + 1, offset, length).Span);
+
+    /// <summary>Takes a bucket's averages to the version after a step, whose weights are there.</summary>
+    public void AdvanceAverages(Bucket bucket, long step) => _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
 
     /// <summary>Sets weights at version 0, by offset in the flat vector: averages begin with them.</summary>
     public void Initialise(long offset, ReadOnlySpan<float> values)

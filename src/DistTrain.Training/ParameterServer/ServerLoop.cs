@@ -10,20 +10,17 @@ namespace DistTrain.Training.ParameterServer;
 /// segments arrive, join along the shard tree, and when the root is full the bucket is updated and published at once.
 /// <see cref="TryBegin"/> is called from the channel's threads, everything else by the server's actor.
 /// </summary>
-internal sealed class ServerLoop : IDisposable
+internal sealed class ServerLoop : IServerLoop
 {
     private readonly ShardTree _tree;
     private readonly PartitionState _state;
     private readonly SegmentPool _pool = new();
     private readonly SegmentTable[] _tables;
     private readonly long[] _steps;
-    private readonly List<CheckpointCut> _cuts = [];
+    private readonly CheckpointCuts _cuts;
+    private readonly EvaluationTable _evaluation;
     private readonly Action<MemberMessage> _report;
-    private readonly Action<CheckpointCut> _upload;
-    private SegmentTable? _evaluation;
-    private long _evaluating = -1;
     private long _granted;
-    private long _lastCut = -1;
     private readonly List<float> _squares = [];
     private readonly WatchedStep _watched;
     private long _measured = -1;
@@ -31,7 +28,9 @@ internal sealed class ServerLoop : IDisposable
 
     public ServerLoop(ShardTree tree, PartitionState state, long term, long version, Action<MemberMessage> report, Action<CheckpointCut> upload)
     {
-        (_tree, _state, Term, _report, _upload) = (tree, state, term, report, upload);
+        (_tree, _state, Term, _report) = (tree, state, term, report);
+        _cuts = new CheckpointCuts(state, term, upload);
+        _evaluation = new EvaluationTable(tree, _pool, report);
         _granted = version;
         _watched = new WatchedStep(state);
         _tables = [.. state.Partition.Buckets.Select((_, local) => new SegmentTable(tree, _pool, state.Rule.Wire.Gradients)
@@ -67,7 +66,7 @@ internal sealed class ServerLoop : IDisposable
         }
         else if (header.Kind == SegmentKind.Evaluation)
         {
-            Evaluate(header);
+            _evaluation.Place(header);
         }
         else if (_tables[local].Place(_tree.Find(header.Shards), header.Stats, Unpacked(buffer!, local)) == Placement.Complete)
         {
@@ -81,7 +80,7 @@ internal sealed class ServerLoop : IDisposable
         Broadcast.Commit(clock.CommittedVersion);
         foreach (long version in clock.Checkpoints)
         {
-            if (version > _lastCut) Cut(version);
+            if (_cuts.Begin(version)) CopyForCheckpoints();
         }
 
         _state.RateFactor = clock.RateFactor;
@@ -139,7 +138,7 @@ internal sealed class ServerLoop : IDisposable
         _state.Apply(bucket, _steps[local], gradient, stats, decision, right);
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
-        CopyForCheckpoints(bucket, _steps[local]);
+        _cuts.Copy(bucket, _steps[local]);
         _state.Pack(bucket, _steps[local]);
         Broadcast.Publish(bucket, _steps[local]);
         ReportWhenAllApplied(_steps[local] - 1, stats);
@@ -171,38 +170,9 @@ internal sealed class ServerLoop : IDisposable
         _report(new StepApplied(Term, _state.Partition.Index, step, stats));
     }
 
-    private void Evaluate(SegmentHeader header)
+    private void CopyForCheckpoints()
     {
-        if (header.Step > _evaluating)
-        {
-            _evaluating = header.Step;
-            _evaluation = new SegmentTable(_tree, _pool);
-        }
-
-        if (_evaluation!.Place(_tree.Find(header.Shards), header.Stats, null) == Placement.Complete)
-        {
-            _report(new EvaluationReduced(Term, header.Step, _evaluation.Stats));
-        }
-    }
-
-    private void Cut(long version)
-    {
-        _lastCut = version;
-        _cuts.Add(new CheckpointCut(_state, Term, version));
-        foreach ((Bucket bucket, long step) in _state.Partition.Buckets.Zip(_steps).ToList()) CopyForCheckpoints(bucket, step);
-    }
-
-    private void CopyForCheckpoints(Bucket bucket, long version)
-    {
-        for (int i = _cuts.Count - 1; i >= 0; i--)
-        {
-            CheckpointCut cut = _cuts[i];
-            if (cut.Version != version) continue;
-            cut.Copy(bucket);
-            if (!cut.Complete) continue;
-            _cuts.RemoveAt(i);
-            _upload(cut);
-        }
+        for (int local = 0; local < _steps.Length; local++) _cuts.Copy(_state.Partition.Buckets[local], _steps[local]);
     }
 
     private bool StandsAt(long version) => Array.TrueForAll(_steps, step => step == version);
@@ -213,7 +183,7 @@ internal sealed class ServerLoop : IDisposable
         local = header.Kind == SegmentKind.Evaluation ? 0 : header.Bucket - _state.Partition.Buckets[0].Index;
         if (header.Term != Term || (uint)local >= (uint)_tables.Length || _tree.Find(header.Shards) < 0) return false;
         return header.Kind == SegmentKind.Evaluation
-            ? header.Step >= _evaluating && StandsAt(header.Step)
+            ? header.Step >= _evaluation.Version && StandsAt(header.Step)
             : header.Step == Volatile.Read(ref _steps[local]);
     }
 }

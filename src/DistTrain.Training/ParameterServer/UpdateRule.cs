@@ -43,6 +43,12 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
     /// <summary>The moving average of the weights; null for none.</summary>
     public WeightAveraging? Averaging { get; init; }
 
+    /// <summary>Whether steps wait for each other. Where not, weights have one version only and change in place.</summary>
+    public Consistency Consistency { get; init; } = Consistency.Sync;
+
+    /// <summary>The examples of a step's mini-batch, of which a segment that is applied by itself has a share; null where all wait for all.</summary>
+    public Func<long, int>? BatchSize { get; init; }
+
     /// <summary>Every so many steps the gradient is looked at; 0 for never.</summary>
     public long WatchEvery { get; init; }
 
@@ -78,6 +84,11 @@ public sealed record UpdateRule(IOptimizer Optimizer, IReadOnlyList<string> Stat
 /// <param name="Trust">What each tensor's rate is multiplied by, by its place in the layout; empty for 1.</param>
 /// <param name="Overflow">Whether the step is skipped, because its scaled gradient overflowed.</param>
 internal readonly record struct NormsDecision(double Clip, ImmutableArray<double> Trust, bool Overflow = false);
+
+/// <summary>A segment that is applied by itself, as an update of its own.</summary>
+/// <param name="Share">Its share of the mini-batch: what rates, and the pull of a batch's statistics, are multiplied by.</param>
+/// <param name="Update">Which update of the bucket it is, from 1: the optimizer's state decays with each.</param>
+internal readonly record struct StepPart(double Share, long Update);
 
 /// <summary>Elements of a bucket that change in one way.</summary>
 /// <param name="Offset">The first, in the flat vector.</param>

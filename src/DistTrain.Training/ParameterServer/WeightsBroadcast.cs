@@ -18,24 +18,28 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     private long _committed = version;
     private bool _closed;
 
+    /// <summary>Adds to what a subscriber is told of a bucket, by the bucket's place in the partition and the subscriber's incarnation; null for nothing.</summary>
+    public Func<int, ulong, WeightsHeader, WeightsHeader>? Mark { get; init; }
+
     public void Publish(Bucket bucket, long newVersion)
     {
         int local = Local(bucket);
         lock (_lock)
         {
+            bool averages = _published[local] != newVersion;
             Volatile.Write(ref _published[local], newVersion);
-            foreach (Subscription subscription in _subscriptions) subscription.OfferNewest(local);
+            foreach (Subscription subscription in _subscriptions) subscription.OfferNewest(local, averages);
         }
     }
 
     public void Commit(long committedVersion) => Volatile.Write(ref _committed, committedVersion);
 
     /// <summary>A new subscriber; with <paramref name="inline"/>, what awaits it runs within <see cref="Publish"/>.</summary>
-    public IWeightsSubscription Subscribe(bool inline = false)
+    public IWeightsSubscription Subscribe(ulong incarnation = 0, bool inline = false)
     {
         lock (_lock)
         {
-            var subscription = new Subscription(this, inline);
+            var subscription = new Subscription(this, incarnation, inline);
             if (_closed) subscription.Close();
             else _subscriptions.Add(subscription);
             return subscription;
@@ -60,28 +64,29 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     {
         private readonly WeightsBroadcast _owner;
         private readonly Channel<int> _waiting;
+        private readonly ulong _incarnation;
         private readonly int _buckets;
         private readonly int[] _queued;
         private readonly Queue<(int Local, long Version)> _before = new();
 
-        public Subscription(WeightsBroadcast owner, bool inline)
+        public Subscription(WeightsBroadcast owner, ulong incarnation, bool inline)
         {
-            _owner = owner;
+            (_owner, _incarnation) = (owner, incarnation);
             _buckets = owner._published.Length;
             _queued = new int[2 * _buckets];
             _waiting = Channel.CreateUnbounded<int>(new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = inline });
             long committed = Volatile.Read(ref owner._committed);
             for (int local = 0; local < _buckets; local++)
             {
-                if (owner._published[local] > committed) _before.Enqueue((local, owner._published[local] - 1));
+                if (owner.Mark is null && owner._published[local] > committed) _before.Enqueue((local, owner._published[local] - 1));
                 OfferNewest(local);
             }
         }
 
-        public void OfferNewest(int local)
+        public void OfferNewest(int local, bool averages = true)
         {
             Offer(local);
-            if (_owner.PublishesAverages(Volatile.Read(ref _owner._published[local]))) Offer(_buckets + local);
+            if (averages && _owner.PublishesAverages(Volatile.Read(ref _owner._published[local]))) Offer(_buckets + local);
         }
 
         public void Close() => _waiting.Writer.TryComplete();
@@ -125,7 +130,8 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private (WeightsHeader, NativeSpan) Entry(int local, long version)
         {
             Bucket bucket = _owner.StateBucket(local);
-            return (new WeightsHeader(_owner.Term, version, bucket.Index), _owner.Payload(bucket, version));
+            var header = new WeightsHeader(_owner.Term, version, bucket.Index);
+            return (_owner.Mark?.Invoke(local, _incarnation, header) ?? header, _owner.Payload(bucket, version));
         }
     }
 

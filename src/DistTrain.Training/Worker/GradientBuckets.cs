@@ -43,7 +43,11 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
     {
         for (int node = 0; node < round.Sent.Count; node++)
         {
-            var header = new SegmentHeader(SegmentKind.Gradient, term, incarnation, round.Step, bucket.Index, round.Sent[node], round.SentStats[node]);
+            var header = new SegmentHeader(SegmentKind.Gradient, term, incarnation, round.Step, bucket.Index, round.Sent[node], round.SentStats[node])
+            {
+                Basis = round.Basis,
+                Round = round.Number,
+            };
             servers[bucket.Partition].Push(header, round.Payload(node, bucket));
         }
     }

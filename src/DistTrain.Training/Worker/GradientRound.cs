@@ -44,6 +44,12 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     /// <summary>Whether all of it was computed, and pushed.</summary>
     public bool Complete { get; set; }
 
+    /// <summary>See <see cref="SegmentHeader.Basis"/>.</summary>
+    public long Basis { get; set; }
+
+    /// <summary>See <see cref="SegmentHeader.Round"/>.</summary>
+    public long Number { get; set; }
+
     /// <summary>The statistics of the nodes that are computed, known before backward begins.</summary>
     public SegmentStats[] Stats { get; private set; } = [];
 

@@ -66,6 +66,10 @@ internal sealed class ShardRows
         return groups;
     }
 
+    /// <summary>Each shard as a group of its own.</summary>
+    public static List<ShardRows> OneByOne(ShardTree tree, IReadOnlyList<int> shards, int batchSize, bool apart) =>
+        [.. shards.Select(s => new ShardRows(tree, [s], batchSize, halves: false, apart) { IsWhole = false })];
+
     /// <summary>Whether these are all rows that the worker computes of a step.</summary>
     public bool IsWhole { get; private set; } = true;
 

@@ -40,6 +40,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     /// <summary>Whether segments lie where other processes of this host may read them, and weights are read where servers have them.</summary>
     public bool SharesMemory { get; init; }
 
+    /// <summary>Whether steps wait for each other.</summary>
+    public Consistency Consistency { get; init; } = Consistency.Sync;
+
     /// <summary>Whether evaluations are of the weights' averages.</summary>
     public bool Averages { get; init; }
 

@@ -16,6 +16,9 @@ internal sealed record WeightsComplete(long Term, long Version);
 /// <summary>Weights that the worker waits for have arrived.</summary>
 internal sealed record WeightsArrived(long Term);
 
+/// <summary>The worker has more to do, behind what lies in its mailbox.</summary>
+internal sealed record GoOn(long Term);
+
 /// <summary>The averages of a version's weights have arrived whole, under a term.</summary>
 internal sealed record AveragesComplete(long Term, long Version);
 
@@ -40,6 +43,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly GradientVectors _vectors;
     private readonly List<SegmentHeader> _evaluated = [];
     private readonly Gate _gate = new();
+    private readonly FreeSteps? _free;
     private HashSet<int> _done = [];
     private HashSet<int> _before = [];
     private List<ShardRows>? _groups;
@@ -55,6 +59,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private long _granted;
     private long _committed;
     private bool _pinned;
+    private bool _goingOn;
 
     /// <summary>Creates a worker that has nothing to do yet.</summary>
     public Worker(WorkerSetup setup, IChannel channel, ulong incarnation, TimeSpan reconnectFor, Action<string> log)
@@ -63,6 +68,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         _tree = new ShardTree(setup.Shards);
         _vectors = new GradientVectors(setup.Model.Layout.Length);
         _loop = new TrainingLoop(setup, _tree);
+        if (!setup.Consistency.IsSync) _free = new FreeSteps(setup, _tree, _loop);
     }
 
     /// <inheritdoc/>
@@ -74,6 +80,9 @@ public sealed class Worker : IActor, IAsyncDisposable
             case Topology topology when _term is null || topology.Term > _term.Number:
                 await EnterAsync(topology, context);
                 break;
+            case Assignment assignment when IsCurrent(assignment.Term) && _free is not null:
+                _free.Assign(assignment.Shards);
+                break;
             case Assignment assignment when IsCurrent(assignment.Term):
                 _shards = assignment.Shards;
                 _rows.Clear();
@@ -82,6 +91,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             case Clock clock when IsCurrent(clock.Term):
                 _granted = Math.Max(_granted, clock.GrantedUntil);
                 _committed = Math.Max(_committed, clock.CommittedVersion);
+                _free?.Advance(_granted, _committed);
                 break;
             case WeightsComplete weights when IsCurrent(weights.Term) && weights.Version > _version:
                 _version = weights.Version;
@@ -90,6 +100,9 @@ public sealed class Worker : IActor, IAsyncDisposable
                 if (_version > _step) StandAt(_version);
                 break;
             case WeightsArrived arrived when IsCurrent(arrived.Term):
+                break;
+            case GoOn goOn when IsCurrent(goOn.Term):
+                _goingOn = false;
                 break;
             case AveragesComplete averages when IsCurrent(averages.Term):
                 _averaged = Math.Max(_averaged, averages.Version);
@@ -107,7 +120,13 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (_term is not null)
         {
             EvaluateIfAsked(_term);
-            StepIfPossible(_term);
+            // One computation at a time, so that the mailbox is heard between them.
+            if (_free is null) StepIfPossible(_term);
+            else if (!_goingOn && _free.TryCompute())
+            {
+                _goingOn = true;
+                _term.GoOn();
+            }
         }
     }
 
@@ -127,7 +146,8 @@ public sealed class Worker : IActor, IAsyncDisposable
         _loop.Dispose();
         foreach (GradientRound round in _rounds) round.Dispose();
         _vectors.Dispose();
-        _term?.Weights.Dispose();
+        _free?.Dispose();
+        _term?.Free();
     }
 
     // The pool's other threads pin themselves; thread 0 of its regions is the actor's own.
@@ -148,6 +168,8 @@ public sealed class Worker : IActor, IAsyncDisposable
         _shards = [];
         _evaluated.Clear();
         _term = new WorkerTerm(_setup, topology, _channel, _incarnation, context.Self);
+        _goingOn = false;
+        _free?.Enter(_term.Fresh!, _term.Buckets);
         for (int p = 0; p < topology.Servers.Length; p++) await _term.ConnectAsync(p, _reconnectFor, context.Stopping);
     }
 
@@ -156,6 +178,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         _log($"lost the connection to server {_term!.Servers[lost.Partition].Member} ({_term.Servers[lost.Partition].Endpoint}): {lost.Cause}; connecting again");
         await _term.ConnectAsync(lost.Partition, _reconnectFor, context.Stopping);
         foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed && r.Complete)) _term.Buckets.Resend(round, lost.Partition);
+        _free?.Resend(lost.Partition);
         if (lost.Partition == 0) PushEvaluation(_term);
     }
 
@@ -231,7 +254,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         _round?.Abandon();
         (_round, _groups) = (null, null);
-        _term?.Weights.Use(null);
+        if (_free is null) _term?.Weights.Use(null);
     }
 
     // The plan for the whole assignment is kept for each mini-batch size; what is left of one after a reassignment isn't.
@@ -257,13 +280,14 @@ public sealed class Worker : IActor, IAsyncDisposable
 
     private unsafe void EvaluateIfAsked(WorkerTerm term)
     {
+        if (_free is not null) RefreshFor(_evaluation, term.Fresh!);
         if (_evaluation is not { } evaluation || evaluation.Version != (_setup.Averages ? _averaged : _version)) return;
         _evaluation = null;
         var stats = new Dictionary<int, SegmentStats>();
-        term.Weights.Use(evaluation.Version);
-        float* weights = _setup.Averages ? term.Weights.Averages : term.Weights.At(evaluation.Version);
+        if (_free is null) term.Weights.Use(evaluation.Version);
+        float* weights = term.Fresh is { } fresh ? _setup.Averages ? fresh.Averages : fresh.Pointer : _setup.Averages ? term.Weights.Averages : term.Weights.At(evaluation.Version);
         foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(weights, shard);
-        term.Weights.Use(_groups is null ? null : _step);
+        if (_free is null) term.Weights.Use(_groups is null ? null : _step);
         _evaluated.Clear();
         foreach (ShardRange node in _tree.TopNodes(evaluation.Shards))
         {
@@ -271,6 +295,15 @@ public sealed class Worker : IActor, IAsyncDisposable
         }
 
         PushEvaluation(term);
+    }
+
+    // Nothing beyond a version that is evaluated is granted: once the weights hold it whole, they are it.
+    private void RefreshFor(Evaluate? evaluation, FreshWeights weights)
+    {
+        if (evaluation is null) return;
+        weights.Await();
+        weights.Refresh();
+        _version = weights.Version;
     }
 
     // Sums of an evaluation are kept until the next one, to be sent again after a reconnection.

@@ -15,6 +15,8 @@ internal sealed class WorkerTerm : IAsyncDisposable
     private readonly IChannel _channel;
     private readonly ulong _incarnation;
     private readonly IActorRef _self;
+    private readonly WeightsStore? _weights;
+    private readonly GoOn _goOn;
 
     public WorkerTerm(WorkerSetup setup, Topology topology, IChannel channel, ulong incarnation, IActorRef self)
     {
@@ -23,11 +25,20 @@ internal sealed class WorkerTerm : IAsyncDisposable
         var plan = new BucketPlan(setup.Model.Layout, topology.Servers.Length, topology.BucketLength);
         long term = topology.Term;
         var arrived = new WeightsArrived(term);
-        Weights = new WeightsStore(
-            setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), version => Post(new AveragesComplete(term, version)), setup.Wire.Weights, setup.SharesMemory)
+        if (setup.Consistency.IsSync)
         {
-            Arrived = () => Post(arrived),
-        };
+            _weights = new WeightsStore(
+                setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), version => Post(new AveragesComplete(term, version)), setup.Wire.Weights, setup.SharesMemory)
+            {
+                Arrived = () => Post(arrived),
+            };
+        }
+        else
+        {
+            Fresh = new FreshWeights(setup.Model.Layout, plan, term, () => Post(arrived), version => Post(new AveragesComplete(term, version)), setup.Wire.Weights);
+        }
+
+        _goOn = new GoOn(term);
         FirstTensor = setup.Model.Layout.Tensors[0].End;
         Connections = new IServerConnection[topology.Servers.Length];
         Buckets = new GradientBuckets(plan, Connections, term, incarnation);
@@ -37,7 +48,11 @@ internal sealed class WorkerTerm : IAsyncDisposable
 
     public ImmutableArray<ServerAddress> Servers { get; }
 
-    public WeightsStore Weights { get; }
+    /// <summary>The weights; only where all workers compute a step with the same ones.</summary>
+    public WeightsStore Weights => _weights!;
+
+    /// <summary>The weights, where steps don't wait for each other; null where they do.</summary>
+    public FreshWeights? Fresh { get; }
 
     /// <summary>Where the first tensor ends: once it is there, a pass can begin.</summary>
     public long FirstTensor { get; }
@@ -62,7 +77,7 @@ internal sealed class WorkerTerm : IAsyncDisposable
         {
             try
             {
-                Connections[partition] = await _channel.ConnectAsync(server, Number, _incarnation, Weights, deadline.Token);
+                Connections[partition] = await _channel.ConnectAsync(server, Number, _incarnation, (IWeightsSink?)_weights ?? Fresh!, deadline.Token);
                 _ = PostWhenLostAsync(Connections[partition], partition);
                 return;
             }
@@ -77,6 +92,16 @@ internal sealed class WorkerTerm : IAsyncDisposable
                 throw new DistTrainException(ExitCode.ClusterLost, $"no connection to server {server.Member} at {server.Endpoint} within {patience.TotalSeconds:0.#} s: {cause}");
             }
         }
+    }
+
+    /// <summary>The worker has more to do, behind what lies in its mailbox.</summary>
+    public void GoOn() => Post(_goOn);
+
+    /// <summary>Frees the weights; only after <see cref="DisposeAsync"/>.</summary>
+    public void Free()
+    {
+        _weights?.Dispose();
+        Fresh?.Dispose();
     }
 
     public async ValueTask DisposeAsync()

@@ -51,13 +51,13 @@ public static class ParameterServerService
             {
                 if (!share || SharedRegion.Find(next.Payload.Address) is not { } found)
                 {
-                    await responses.WriteAsync(Header(next.Header), new NativeBytes(next.Payload.Address, next.Payload.Length * sizeof(float)), ending);
+                    await responses.WriteAsync(WireMessages.ToWire(next.Header), new NativeBytes(next.Payload.Address, next.Payload.Length * sizeof(float)), ending);
                     continue;
                 }
 
                 long bytes = (long)next.Payload.Length * sizeof(float);
                 if (line?.TryWrite(LineMessage.Of(next.Header, found.Region, found.Offset, bytes)) == true) continue;
-                Wire.Weights header = Header(next.Header);
+                Wire.Weights header = WireMessages.ToWire(next.Header);
                 header.Shared = SharedRegions.Name(found.Region, found.Offset, bytes);
                 await responses.WriteAsync(header, ending);
             }
@@ -72,8 +72,6 @@ public static class ParameterServerService
             await Task.Yield();
         }
     }
-
-    private static Wire.Weights Header(WeightsHeader header) => new() { Term = header.Term, Version = header.Version, Bucket = header.Bucket, Averaged = header.Averaged };
 
     private sealed class SegmentSink(IParameterServerPort port) : IPayloadSink<Wire.Segment>
     {

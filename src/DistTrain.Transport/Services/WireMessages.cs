@@ -32,7 +32,8 @@ internal static class WireMessages
         Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span) } },
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
         Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
-        Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats) } },
+        Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats), Segments = m.Segments, StalenessSum = m.StalenessSum, StalenessMax = m.StalenessMax } },
+        Msg.StepReached m => new() { StepReached = new() { Term = m.Term, Partition = m.Partition, Step = m.Step } },
         Msg.NormsMeasured m => new() { NormsMeasured = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Squares = { m.Squares } } },
         Msg.Watched m => new()
         {
@@ -64,7 +65,13 @@ internal static class WireMessages
         Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory),
         Wire.MemberMessage.BodyOneofCase.TermRefused => new Msg.TermRefused(message.TermRefused.Term, message.TermRefused.HighestTerm),
         Wire.MemberMessage.BodyOneofCase.PartitionReady => new Msg.PartitionReady(message.PartitionReady.Term, message.PartitionReady.Partition, message.PartitionReady.Version),
-        Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats)),
+        Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats))
+        {
+            Segments = message.StepApplied.Segments,
+            StalenessSum = message.StepApplied.StalenessSum,
+            StalenessMax = message.StepApplied.StalenessMax,
+        },
+        Wire.MemberMessage.BodyOneofCase.StepReached => new Msg.StepReached(message.StepReached.Term, message.StepReached.Partition, message.StepReached.Step),
         Wire.MemberMessage.BodyOneofCase.NormsMeasured => new Msg.NormsMeasured(
             message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
         Wire.MemberMessage.BodyOneofCase.Watched => FromWire(message.Watched),
@@ -140,14 +147,35 @@ internal static class WireMessages
         Bucket = header.Bucket,
         Shards = new() { Lo = header.Shards.Lo, Hi = header.Shards.Hi },
         Stats = ToWire(header.Stats),
+        Basis = header.Basis,
+        Round = header.Round,
     };
 
     public static SegmentHeader FromWire(Wire.Segment segment) => new(
         segment.Kind == Wire.SegmentKind.Evaluation ? SegmentKind.Evaluation : SegmentKind.Gradient,
         segment.Term, segment.Incarnation, segment.Step, segment.Bucket,
-        new ShardRange(segment.Shards?.Lo ?? 0, segment.Shards?.Hi ?? 0), FromWire(segment.Stats));
+        new ShardRange(segment.Shards?.Lo ?? 0, segment.Shards?.Hi ?? 0), FromWire(segment.Stats))
+    {
+        Basis = segment.Basis,
+        Round = segment.Round,
+    };
 
-    public static WeightsHeader FromWire(Wire.Weights weights) => new(weights.Term, weights.Version, weights.Bucket) { Averaged = weights.Averaged };
+    public static Wire.Weights ToWire(in WeightsHeader header) => new()
+    {
+        Term = header.Term,
+        Version = header.Version,
+        Bucket = header.Bucket,
+        Averaged = header.Averaged,
+        Updates = header.Updates,
+        Taken = header.Taken,
+    };
+
+    public static WeightsHeader FromWire(Wire.Weights weights) => new(weights.Term, weights.Version, weights.Bucket)
+    {
+        Averaged = weights.Averaged,
+        Updates = weights.Updates,
+        Taken = weights.Taken,
+    };
 
     public static Wire.CheckpointPiece ToWire(CheckpointPieceHeader header) => new()
     {

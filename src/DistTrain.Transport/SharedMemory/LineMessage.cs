@@ -20,6 +20,8 @@ internal struct LineMessage
     public int Lo;
     public int Hi;
     public SegmentStats Stats;
+    public long Basis;
+    public long Round;
     public ulong NonceHigh;
     public ulong NonceLow;
     public long RegionLength;
@@ -41,6 +43,8 @@ internal struct LineMessage
         Lo = header.Shards.Lo,
         Hi = header.Shards.Hi,
         Stats = header.Stats,
+        Basis = header.Basis,
+        Round = header.Round,
         Place = (region, offset, bytes),
     };
 
@@ -51,15 +55,21 @@ internal struct LineMessage
         Term = header.Term,
         Step = header.Version,
         Bucket = header.Bucket,
+        Basis = header.Updates,
+        Round = header.Taken,
         Place = (region, offset, bytes),
     };
 
     /// <summary>The segment's header.</summary>
     public readonly SegmentHeader Segment => new(
-        Kind == (int)SegmentKind.Evaluation ? SegmentKind.Evaluation : SegmentKind.Gradient, Term, Incarnation, Step, Bucket, new ShardRange(Lo, Hi), Stats);
+        Kind == (int)SegmentKind.Evaluation ? SegmentKind.Evaluation : SegmentKind.Gradient, Term, Incarnation, Step, Bucket, new ShardRange(Lo, Hi), Stats)
+    {
+        Basis = Basis,
+        Round = Round,
+    };
 
     /// <summary>The weights' header.</summary>
-    public readonly WeightsHeader Weights => new(Term, Step, Bucket) { Averaged = Kind == Averaged };
+    public readonly WeightsHeader Weights => new(Term, Step, Bucket) { Averaged = Kind == Averaged, Updates = Basis, Taken = Round };
 
     /// <summary>The region that the payload lies in.</summary>
     public readonly SharedRegionName Region => new(Pid, File, RegionLength, new UInt128(NonceHigh, NonceLow));

@@ -3,6 +3,7 @@ using DistTrain.Data;
 using DistTrain.Jobs;
 using DistTrain.Nn;
 using DistTrain.Optim;
+using DistTrain.Training;
 
 namespace DistTrain.Tests.Jobs;
 
@@ -66,6 +67,11 @@ public class JobTests
         AssertRoundTrip(job with { Batch = new() { Size = 64, Shards = 16, MicroSize = 8 } });
         AssertRoundTrip(job with { Training = job.Training with { ClipNorm = 1.0 / 3, ClipValue = 0.5, L1 = 1e-5, Precision = Kernels.FloatFormat.Float16 } });
         AssertRoundTrip(job with { Training = job.Training with { EarlyStopping = new(3, 1.0 / 3, MonitoredFigure.Accuracy) } });
+        foreach (Consistency consistency in (Consistency[])[Consistency.Async, Consistency.Ssp(7)])
+        {
+            AssertRoundTrip(job with { Cluster = job.Cluster with { Consistency = consistency }, Training = job.Training with { WatchEvery = 0 } });
+        }
+
         foreach (LossSpec loss in losses) AssertRoundTrip(job with { Loss = loss });
     }
 
@@ -122,6 +128,8 @@ public class JobTests
     [InlineData("training.l1=0.001")]
     [InlineData("training.precision=bf16")]
     [InlineData("training.ema=0.99")]
+    [InlineData("cluster.consistency=async")]
+    [InlineData("cluster.consistency={ ssp: { bound: 1 } }")]
     [InlineData("optimizer.adam.groups=[{ match: '0', frozen: true }]")]
     public void Hash_WhatDecidesTheBits_ChangesIt(string change) => Assert.NotEqual(Hash(), Hash(change));
 
@@ -129,6 +137,8 @@ public class JobTests
     [InlineData("name=other")]
     [InlineData("data.path=/elsewhere/b.csv")]
     [InlineData("data.name=csv")]
+    [InlineData("cluster={ consistency: { ssp: 0 } }")]
+    [InlineData("cluster={ consistency: sync }")]
     [InlineData("cluster={ workers: 9, servers: 3, threads: 2, failure_timeout: 9s, bucket_length: 4096 }")]
     [InlineData("checkpoint={ path: x, every: 3 steps, keep: 1 }")]
     [InlineData("batch.micro_size=32")]
