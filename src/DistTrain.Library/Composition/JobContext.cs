@@ -26,6 +26,7 @@ internal sealed class JobContext
         Model = Model.Build(job.Model, job.Loss, facts.InputShape, classes, facts.TargetWidth, labels, Mixer.IsWanted(job.Data.Augment), job.Training.Precision);
         _groups = Groups();
         RequireMonitored();
+        Wire = JobWire.Options(this);
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
         TotalSteps = job.Training.TotalSteps(StepsPerEpoch);
     }
@@ -45,6 +46,9 @@ internal sealed class JobContext
     public IDataset? Test { get; }
 
     public Model Model { get; }
+
+    /// <summary>How tensors travel.</summary>
+    public WireOptions Wire { get; }
 
     /// <summary>Whether members of one host share memory.</summary>
     public bool SharesMemory => Job.Cluster.Channel == ChannelChoice.Auto && SharedRegion.IsSupported;
@@ -102,9 +106,10 @@ internal sealed class JobContext
         Memory = Job.Training.Memory,
         WatchEvery = Job.Training.WatchEvery,
         MicroSize = Job.Batch.MicroSize,
-        Wire = WireOptions.Of(Job.Training.Precision),
+        Wire = Wire,
         SharesMemory = SharesMemory,
         Averages = Job.Training.Ema is not null,
+        IsJudged = IsMonitored ? version => Facts.TestExamples > 0 && Evaluate.IsDue(version, StepsPerEpoch, TotalSteps) : null,
         Augment = [.. Job.Data.Augment],
     };
 
@@ -126,7 +131,8 @@ internal sealed class JobContext
         StepsPerEpoch = StepsPerEpoch,
         TotalSteps = TotalSteps,
         Evaluates = Facts.TestExamples > 0,
-        Monitoring = Job.Training.EarlyStopping is null && Job.Schedule is not PlateauSchedule ? null : new(Job.Training.EarlyStopping, Job.Schedule as PlateauSchedule, StepsPerEpoch),
+        Monitoring = !IsMonitored ? null : new(Job.Training.EarlyStopping, Job.Schedule as PlateauSchedule, StepsPerEpoch),
+        ForetellsSaving = Wire.Gradients.HoldsBack,
         CheckpointEvery = Job.Checkpoint.Every.ToSteps(StepsPerEpoch),
         Workers = Job.Cluster.Workers,
         Servers = Job.Cluster.Servers,
@@ -134,12 +140,15 @@ internal sealed class JobContext
         NormedLayout = Job.Training.ClipNorm is null && !Job.Optimizer.NeedsTrust && Model.LossScale is null ? null : Model.Layout,
         ScalesLoss = Model.LossScale is not null,
         NormedVectors = Job.Optimizer.NeedsTrust ? 2 : 1,
-        Watched = Job.Training.WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified) { ScalesLoss = Model.LossScale is not null },
+        // Formats over blocks make zeros of small gradients: those tell nothing of dead units.
+        Watched = Job.Training.WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Wire.Gradients is BlockFormat ? [] : Model.Rectified) { ScalesLoss = Model.LossScale is not null },
         BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
         FirstVersion = firstVersion,
         FailureTimeout = Job.Cluster.FailureTimeout,
         JoinTimeout = joinTimeout,
     };
+
+    private bool IsMonitored => Job.Training.EarlyStopping is not null || Job.Schedule is PlateauSchedule;
 
     private UpdateRule UpdateRule() => new(
         Job.Optimizer.Create(), Job.Optimizer.StateVectors,
@@ -152,7 +161,7 @@ internal sealed class JobContext
         Groups = _groups,
         BufferMomentum = Model.BufferMomentum,
         LossScale = Model.LossScale?.Tensor,
-        Wire = WireOptions.Of(Job.Training.Precision),
+        Wire = Wire,
         SharesMemory = SharesMemory,
         Averaging = Job.Training.Ema is { } decay
             ? new WeightAveraging(decay, version => Facts.TestExamples > 0 && Evaluate.IsDue(version, StepsPerEpoch, TotalSteps))

@@ -63,6 +63,7 @@ public sealed partial class Coordinator
 
         // What is granted is finished, and saved where it ends.
         _clock.EndEarly();
+        _clock.Grant();
         SendClock();
         EndWhenDone();
     }

@@ -101,11 +101,14 @@ internal sealed class StepClock(TrainingPlan plan)
         Evaluated(Committed);
     }
 
-    /// <summary>Ends training at what is granted already: nothing more is granted or evaluated.</summary>
+    /// <summary>
+    /// Ends training at what is granted already, or where workers have to know of the saving a step behind it: nothing more is granted
+    /// or evaluated.
+    /// </summary>
     public void EndEarly()
     {
         // What is granted to the very end ends as it would have, with its evaluation.
-        if (Granted < plan.TotalSteps) _end ??= Granted;
+        if (Granted < plan.TotalSteps) _end ??= Granted + (plan.ForetellsSaving ? 1 : 0);
     }
 
     private bool IsSaved(long version) => version == End || version == _kept || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);

@@ -34,7 +34,7 @@ internal sealed class ServerLoop : IDisposable
         (_tree, _state, Term, _report, _upload) = (tree, state, term, report, upload);
         _granted = version;
         _watched = new WatchedStep(state);
-        _tables = [.. state.Partition.Buckets.Select((_, local) => new SegmentTable(tree, _pool, state.Rule.Wire.Gradients)
+        _tables = [.. state.Partition.Buckets.Select((bucket, local) => new SegmentTable(tree, _pool, state.Rule.Wire.Gradients, bucket)
         {
             Halves = (left, leftStats, right, rightStats) =>
             {
@@ -56,7 +56,7 @@ internal sealed class ServerLoop : IDisposable
 
     /// <summary>Whether a segment is one of the step in hand, and of the right size.</summary>
     public bool Wants(in SegmentHeader header, int length) =>
-        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == Wire.Words(_state.Partition.Buckets[local].Length);
+        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && Wire.Fits(_state.Partition.Buckets[local], length);
 
     /// <summary>A segment has arrived whole.</summary>
     public void Receive(SegmentHeader header, ISegmentBuffer? buffer)
@@ -69,7 +69,7 @@ internal sealed class ServerLoop : IDisposable
         {
             Evaluate(header);
         }
-        else if (_tables[local].Place(_tree.Find(header.Shards), header.Stats, Unpacked(buffer!, local)) == Placement.Complete)
+        else if (Unpacked(buffer!, local) is { } values && _tables[local].Place(_tree.Find(header.Shards), header.Stats, values, header.Step) == Placement.Complete)
         {
             Step(local);
         }
@@ -111,14 +111,17 @@ internal sealed class ServerLoop : IDisposable
 
     private WireFormat Wire => _state.Rule.Wire.Gradients;
 
-    private unsafe ISegmentBuffer Unpacked(ISegmentBuffer segment, int local)
+    // Null for what nobody can have packed, which is dropped.
+    private unsafe ISegmentBuffer? Unpacked(ISegmentBuffer segment, int local)
     {
-        if (Wire.IsExact) return segment;
-        int length = _state.Partition.Buckets[local].Length;
-        ISegmentBuffer values = _pool.Rent(length);
-        Wire.Unpack(segment.Elements, (float*)values.Elements.Address, length);
+        Bucket bucket = _state.Partition.Buckets[local];
+        if (Wire.IsExact || (Wire.HoldsBack && segment.Elements.Length == bucket.Length)) return segment;
+        ISegmentBuffer values = _pool.Rent(bucket.Length);
+        bool good = Wire.Unpack(segment.Elements, (float*)values.Elements.Address, bucket);
         segment.Release();
-        return values;
+        if (good) return values;
+        values.Release();
+        return null;
     }
 
     // The step of one bucket: reduced (the table's root is full), then applied, published and reported.

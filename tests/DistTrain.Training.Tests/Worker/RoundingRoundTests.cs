@@ -74,7 +74,7 @@ public sealed unsafe class RoundingRoundTests
     {
         var wire = WireFormat.Of(format);
         using var pool = new SegmentPool();
-        var tables = Plan.Buckets.Select(_ => new SegmentTable(Tree, pool, wire)).ToArray();
+        var tables = Plan.Buckets.Select(b => new SegmentTable(Tree, pool, wire, b)).ToArray();
         foreach (int[] shards in workers)
         {
             int[] sorted = [.. shards.Order()];
