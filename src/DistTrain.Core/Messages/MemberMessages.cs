@@ -46,7 +46,20 @@ public sealed record PartitionReady(long Term, int Partition, long Version) : Me
 /// <param name="Partition">Its partition.</param>
 /// <param name="Step">The step; its partition now stands at version Step + 1.</param>
 /// <param name="Stats">Joined over all shards.</param>
-public sealed record StepApplied(long Term, int Partition, long Step, SegmentStats Stats) : MemberMessage;
+public sealed record StepApplied(long Term, int Partition, long Step, SegmentStats Stats) : MemberMessage
+{
+    /// <summary>What the server has taken and sent under this term.</summary>
+    public Traffic Traffic { get; init; }
+}
+
+/// <summary>Payloads of tensors that went between workers and servers, whatever the channel.</summary>
+/// <param name="Pushed">Bytes of gradients that came from workers, repeated ones included.</param>
+/// <param name="Broadcast">Bytes of weights and their averages that went to workers.</param>
+public readonly record struct Traffic(long Pushed, long Broadcast)
+{
+    /// <summary>Adds up.</summary>
+    public static Traffic operator +(Traffic a, Traffic b) => new(a.Pushed + b.Pushed, a.Broadcast + b.Broadcast);
+}
 
 /// <summary>
 /// A server reduced all its buckets of a step whose update needs norms over the whole model; it waits for

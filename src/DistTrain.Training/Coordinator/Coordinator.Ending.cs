@@ -90,7 +90,11 @@ public sealed partial class Coordinator
     private void Finish(ExitCode exit, string? reason)
     {
         if (_outcome is not null) return;
-        _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count) { Best = _judged.Best };
+        _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count) 
+        {
+            Best = _judged.Best,
+            Traffic = _traffic.Values.Aggregate(default(Traffic), (sum, one) => sum + one),
+        };
         _phase = Phase.Ending;
         _ending = _time.GetTimestamp();
         foreach (Session session in _sessions.Values)

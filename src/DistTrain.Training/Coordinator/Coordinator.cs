@@ -28,6 +28,7 @@ public sealed partial class Coordinator : IActor
     private Phase _phase = Phase.Forming;
     private ClusterView _view = ClusterView.Empty;
     private List<Session> _servers = [];
+    private readonly Dictionary<int, Traffic> _traffic = [];
     private NormsRound? _norms;
     private GradientWatch? _watch;
     private int _nextMember = 1;
@@ -127,6 +128,7 @@ public sealed partial class Coordinator : IActor
                 if (_owned.Add(ready.Partition) && _owned.Count == _servers.Count) Begin();
                 break;
             case StepApplied applied when applied.Term == _term && applied.Partition == session.Partition:
+                _traffic[applied.Partition] = applied.Traffic;
                 if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
                 break;
             case NormsMeasured measured when measured.Term == _term && measured.Partition == session.Partition && _norms is not null:

@@ -1,4 +1,5 @@
 using DistTrain.Core;
+using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
 using DistTrain.Optim;
 
@@ -14,6 +15,9 @@ public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Wo
 {
     /// <summary>The best evaluated version, which is the result; null where the last one is.</summary>
     public BestModel? Best { get; init; }
+
+    /// <summary>What went between workers and servers in all, as the servers counted it when they applied their last step.</summary>
+    public Traffic Traffic { get; init; }
 }
 
 /// <summary>What happens in a job, told by the coordinator one event at a time.</summary>

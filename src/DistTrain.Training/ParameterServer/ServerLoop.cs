@@ -28,6 +28,7 @@ internal sealed class ServerLoop : IDisposable
     private readonly WatchedStep _watched;
     private long _measured = -1;
     private int _applied;
+    private long _pushed;
 
     public ServerLoop(ShardTree tree, PartitionState state, long term, long version, Action<MemberMessage> report, Action<CheckpointCut> upload)
     {
@@ -61,6 +62,7 @@ internal sealed class ServerLoop : IDisposable
     /// <summary>A segment has arrived whole.</summary>
     public void Receive(SegmentHeader header, ISegmentBuffer? buffer)
     {
+        _pushed += (buffer?.Elements.Length ?? 0) * (long)sizeof(float);
         if (!Accepts(header, out int local))
         {
             buffer?.Release();
@@ -170,7 +172,7 @@ internal sealed class ServerLoop : IDisposable
         if (++_applied < _tables.Length) return;
         _applied = 0;
         if (_state.Rule.Watches(step)) _report(_watched.Take(Term, step));
-        _report(new StepApplied(Term, _state.Partition.Index, step, stats));
+        _report(new StepApplied(Term, _state.Partition.Index, step, stats) { Traffic = new(_pushed, Broadcast.SentBytes) });
     }
 
     private void Evaluate(SegmentHeader header)

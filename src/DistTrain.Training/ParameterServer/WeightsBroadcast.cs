@@ -16,7 +16,11 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     private readonly List<Subscription> _subscriptions = [];
     private readonly long[] _published = [.. state.Partition.Buckets.Select(_ => version)];
     private long _committed = version;
+    private long _sent;
     private bool _closed;
+
+    /// <summary>Bytes of what subscribers were given.</summary>
+    public long SentBytes => Interlocked.Read(ref _sent);
 
     public void Publish(Bucket bucket, long newVersion)
     {
@@ -118,13 +122,19 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private (WeightsHeader, NativeSpan) Averages(int local, long version)
         {
             Bucket bucket = _owner.StateBucket(local);
-            return (new WeightsHeader(_owner.Term, version, bucket.Index) { Averaged = true }, _owner.Averages(bucket));
+            return Given(new WeightsHeader(_owner.Term, version, bucket.Index) { Averaged = true }, _owner.Averages(bucket));
         }
 
         private (WeightsHeader, NativeSpan) Entry(int local, long version)
         {
             Bucket bucket = _owner.StateBucket(local);
-            return (new WeightsHeader(_owner.Term, version, bucket.Index), _owner.Payload(bucket, version));
+            return Given(new WeightsHeader(_owner.Term, version, bucket.Index), _owner.Payload(bucket, version));
+        }
+
+        private (WeightsHeader, NativeSpan) Given(WeightsHeader header, NativeSpan payload)
+        {
+            Interlocked.Add(ref _owner._sent, payload.Length * (long)sizeof(float));
+            return (header, payload);
         }
     }
 

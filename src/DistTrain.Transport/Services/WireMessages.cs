@@ -32,7 +32,7 @@ internal static class WireMessages
         Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span) } },
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
         Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
-        Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats) } },
+        Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats), PushedBytes = m.Traffic.Pushed, BroadcastBytes = m.Traffic.Broadcast } },
         Msg.NormsMeasured m => new() { NormsMeasured = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Squares = { m.Squares } } },
         Msg.Watched m => new()
         {
@@ -64,7 +64,10 @@ internal static class WireMessages
         Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory),
         Wire.MemberMessage.BodyOneofCase.TermRefused => new Msg.TermRefused(message.TermRefused.Term, message.TermRefused.HighestTerm),
         Wire.MemberMessage.BodyOneofCase.PartitionReady => new Msg.PartitionReady(message.PartitionReady.Term, message.PartitionReady.Partition, message.PartitionReady.Version),
-        Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats)),
+        Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats))
+        {
+            Traffic = new(message.StepApplied.PushedBytes, message.StepApplied.BroadcastBytes),
+        },
         Wire.MemberMessage.BodyOneofCase.NormsMeasured => new Msg.NormsMeasured(
             message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
         Wire.MemberMessage.BodyOneofCase.Watched => FromWire(message.Watched),
