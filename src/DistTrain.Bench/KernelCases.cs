@@ -11,6 +11,7 @@ public static class KernelCases
         .. GemmCases.All,
         .. RecurrentCases.All,
         .. MemoryCases.All,
+        .. CompressionCases.All,
         .. ActivationCases.All,
         .. LossCases.All,
         .. NormCases.All,

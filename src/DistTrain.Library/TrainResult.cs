@@ -77,6 +77,15 @@ public sealed record TrainResult
     /// <summary>Median time between two commits, in milliseconds; their mean where steps don't wait for each other, because commits then come together.</summary>
     [JsonPropertyName("step_ms_median")] public double? StepMsMedian { get; init; }
 
+    /// <summary>
+    /// Bytes of gradients that servers took from workers, a step, over all workers, counted where they arrive; between processes that
+    /// share memory they are read where they lie. Null when no step was committed.
+    /// </summary>
+    [JsonPropertyName("pushed_bytes_per_step")] public double? PushedBytesPerStep { get; init; }
+
+    /// <summary>Bytes of weights, and of averages that are evaluated, that servers gave to workers, a step, likewise.</summary>
+    [JsonPropertyName("broadcast_bytes_per_step")] public double? BroadcastBytesPerStep { get; init; }
+
     /// <summary>Seconds from the start of the run to its end.</summary>
     [JsonPropertyName("wall_seconds")] public double WallSeconds { get; init; }
 

@@ -116,6 +116,47 @@ public sealed class SamenessTests : IDisposable
         Assert.Equal(Sha(one), Sha(await _cli.TrainAsync($"--in-process --workers 2 {job} --set batch.micro_size=20")));
     }
 
+    // Rounded at every node of the tree, at random but by key; whatever the channel, and through a stop.
+    [Theory]
+    [InlineData("int8", "fp32")]
+    [InlineData("int8", "bf16")]
+    [InlineData("fp16", "bf16")]
+    public async Task Wire_OnAnyClusterAndChannel_HasTheSameBits(string gradients, string weights)
+    {
+        string job = $"{Small} --set wire.gradients={gradients} --set wire.weights={weights}";
+        JsonElement one = await _cli.TrainAsync($"--in-process --workers 1 {job}");
+        Assert.Equal(Sha(one), Sha(await _cli.TrainAsync($"--workers 3 --servers 2 {job}", ("DISTTRAIN_SIMD", "256"))));
+        Assert.Equal(Sha(one), Sha(await _cli.TrainAsync($"--workers 2 --channel grpc {job}")));
+        CliResult eval = await _cli.RunAsync("eval runs/small --json eval.json");
+        Assert.True(eval.ExitCode == 0, eval.ToString());
+        Assert.Equal(one.GetProperty("test_loss").GetDouble(), _cli.Json("eval.json").GetProperty("test_loss").GetDouble());
+        await _cli.TrainAsync($"--workers 2 {job} --set training.max_steps=17");
+        Assert.Equal(Sha(one), Sha(await _cli.TrainAsync($"--in-process --workers 3 {job} --resume")));
+    }
+
+    // Nothing is held back at a version that is saved, so a stop there leaves no trace; and less travels.
+    [Fact]
+    public async Task TopK_ResumedByAsManyWorkers_HasTheBitsOfAnUnbrokenRun()
+    {
+        const string TopK = Small + " --set wire.gradients.top_k=0.02 --set checkpoint.every=10";
+        JsonElement whole = await _cli.TrainAsync($"--workers 2 {TopK}");
+        await _cli.TrainAsync($"--in-process --workers 2 {TopK} --set training.max_steps=20");
+        JsonElement resumed = await _cli.TrainAsync($"--workers 2 --servers 2 --channel grpc {TopK} --resume");
+        Assert.Equal(40, resumed.GetProperty("steps").GetInt64());
+        Assert.Equal(Sha(whole), Sha(resumed));
+        JsonElement exact = await _cli.TrainAsync($"--workers 2 {Small}");
+        double pushed = exact.GetProperty("pushed_bytes_per_step").GetDouble(), broadcast = exact.GetProperty("broadcast_bytes_per_step").GetDouble();
+        Assert.InRange(whole.GetProperty("pushed_bytes_per_step").GetDouble(), 0.05 * pushed, 0.2 * pushed);
+        Assert.InRange(broadcast, 0.7 * pushed, 1.3 * pushed);
+    }
+
+    [Fact]
+    public async Task Int8_OfGradientsThatAreNotFinite_EndsAsDiverged()
+    {
+        CliResult result = await _cli.RunAsync("train --in-process --workers 2 --set wire.gradients=int8 --set optimizer.adam.learning_rate=1e30 --set checkpoint.path=runs/lost");
+        Assert.True(result.ExitCode == 5, result.ToString());
+    }
+
     // A small attention network over the rows of the images.
     [Fact]
     public async Task RowNetwork_OnAnyCluster_HasTheSameBits()

@@ -15,6 +15,7 @@ internal static class ClosingTable
         if (result.BestStep is { } best) rows.Add(("best step", $"{Figures.Count(best)}, whose weights are the result"));
         if (result.SamplesPerSecond is { } rate) rows.Add(("speed", Figures.Rate(rate) + (result.StepMsMedian is { } step ? string.Create(CultureInfo.InvariantCulture, $", {step:0.00} ms a step") : "")));
         if (result.StalenessMax is { } most) rows.Add(("staleness", string.Create(CultureInfo.InvariantCulture, $"{result.StalenessMean ?? 0:0.00} steps in the mean, {most:N0} at most")));
+        if (result is { PushedBytesPerStep: { } pushed, BroadcastBytesPerStep: { } broadcast }) rows.Add(("traffic", $"{Figures.Bytes(pushed)} of gradients and {Figures.Bytes(broadcast)} of weights a step"));
         rows.Add(("time", Figures.Time(TimeSpan.FromSeconds(result.WallSeconds))));
         rows.Add(("cluster", $"{Figures.Plural(result.Workers, "worker")}, {Figures.Plural(result.Servers, "parameter server")}, {result.Channel}"));
         if (result.Failures.Count > 0) rows.Add(("lost", string.Join("; ", result.Failures.Select(f => $"{f.Who} on {f.Host} (pid {f.Pid}) at step {f.Step}: {f.Cause}"))));

@@ -22,6 +22,15 @@ internal static class Figures
         _ => string.Create(CultureInfo.InvariantCulture, $"{(int)time.TotalHours} h {time.Minutes:00} min"),
     };
 
+    /// <summary>An amount of memory, by thousands, with three digits or so.</summary>
+    public static string Bytes(double bytes) => bytes switch
+    {
+        < 1e3 => bytes.ToString("0", CultureInfo.InvariantCulture) + " B",
+        < 1e6 => (bytes / 1e3).ToString(bytes < 1e5 ? "0.0" : "0", CultureInfo.InvariantCulture) + " kB",
+        < 1e9 => (bytes / 1e6).ToString(bytes < 1e8 ? "0.0" : "0", CultureInfo.InvariantCulture) + " MB",
+        _ => (bytes / 1e9).ToString("0.0", CultureInfo.InvariantCulture) + " GB",
+    };
+
     public static string Plural(long n, string one) => string.Create(CultureInfo.InvariantCulture, $"{n} {one}{(n == 1 ? "" : "s")}");
 
     /// <summary>An evaluation, in words.</summary>

@@ -48,6 +48,9 @@ public sealed record PartitionReady(long Term, int Partition, long Version) : Me
 /// <param name="Stats">Joined over all shards.</param>
 public sealed record StepApplied(long Term, int Partition, long Step, SegmentStats Stats) : MemberMessage
 {
+    /// <summary>What the server has taken and sent under this term.</summary>
+    public Traffic Traffic { get; init; }
+
     /// <summary>Where steps don't wait for each other: segments that were applied since the last report.</summary>
     public long Segments { get; init; }
 
@@ -62,6 +65,15 @@ public sealed record StepApplied(long Term, int Partition, long Step, SegmentSta
 /// Where steps don't wait for each other: a server got the first segment of a step, and is near the end of what is granted to it.
 /// </summary>
 public sealed record StepReached(long Term, int Partition, long Step) : MemberMessage;
+
+/// <summary>Payloads of tensors that went between workers and servers, whatever the channel.</summary>
+/// <param name="Pushed">Bytes of gradients that came from workers, repeated ones included.</param>
+/// <param name="Broadcast">Bytes of weights and their averages that went to workers.</param>
+public readonly record struct Traffic(long Pushed, long Broadcast)
+{
+    /// <summary>Adds up.</summary>
+    public static Traffic operator +(Traffic a, Traffic b) => new(a.Pushed + b.Pushed, a.Broadcast + b.Broadcast);
+}
 
 /// <summary>
 /// A server reduced all its buckets of a step whose update needs norms over the whole model; it waits for

@@ -36,6 +36,12 @@ internal unsafe interface ILanes<T> : IArithmetic<T>
     /// <summary>Stores the low 16 bits of each lane, whose upper halves are zero.</summary>
     static abstract void StoreUInt16(ushort* target, T value);
 
+    /// <summary>Loads 16 8-bit integers, sign-extended to 32 bits.</summary>
+    static abstract T LoadInt8(sbyte* source);
+
+    /// <summary>Stores the low 8 bits of each lane, whose integers fit into them.</summary>
+    static abstract void StoreInt8(sbyte* target, T value);
+
     /// <summary>
     /// Transposes a block of 16 rows by 4 columns: row i at source + i·stride, column j in the j-th result. Rows from
     /// <paramref name="rows"/> (4, 8, 12 or 16) on are not read; their lanes hold anything.

@@ -92,6 +92,23 @@ internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b,
         Vector128.Narrow(value._c.AsUInt32(), value._d.AsUInt32()).Store(target + 8);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 LoadInt8(sbyte* source)
+    {
+        Vector128<sbyte> all = Vector128.Load(source);
+        Vector128<short> low = Vector128.WidenLower(all), high = Vector128.WidenUpper(all);
+        return new(
+            Vector128.WidenLower(low).AsSingle(),
+            Vector128.WidenUpper(low).AsSingle(),
+            Vector128.WidenLower(high).AsSingle(),
+            Vector128.WidenUpper(high).AsSingle());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreInt8(sbyte* target, Lanes128 value) =>
+        Vector128.Narrow(
+            Vector128.Narrow(value._a.AsInt32(), value._b.AsInt32()), Vector128.Narrow(value._c.AsInt32(), value._d.AsInt32())).Store(target);
+
     public static void LoadColumns(
         float* source, nint stride, int rows, out Lanes128 c0, out Lanes128 c1, out Lanes128 c2, out Lanes128 c3)
     {

@@ -74,6 +74,21 @@ internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b)
     public static void StoreUInt16(ushort* target, Lanes256 value) =>
         Vector256.Narrow(value._a.AsUInt32(), value._b.AsUInt32()).Store(target);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LoadInt8(sbyte* source)
+    {
+        Vector128<sbyte> all = Vector128.Load(source);
+        return new(
+            Avx2.ConvertToVector256Int32(all).AsSingle(), Avx2.ConvertToVector256Int32(Vector128.Shuffle(all.AsInt64(), Vector128.Create(1L, 1L)).AsSByte()).AsSingle());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreInt8(sbyte* target, Lanes256 value)
+    {
+        Vector256<short> halves = Vector256.Narrow(value._a.AsInt32(), value._b.AsInt32());
+        Vector128.Narrow(halves.GetLower(), halves.GetUpper()).Store(target);
+    }
+
     // Rows i and i+4 share a register, so that two 4x4 transposes happen at once within its halves.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void LoadColumns(

@@ -48,6 +48,13 @@ internal readonly unsafe struct Lanes512(Vector512<float> a) : ILanes<Lanes512>
     public static void StoreUInt16(ushort* target, Lanes512 value) =>
         Avx512F.ConvertToVector256UInt16(value._a.AsUInt32()).Store(target);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 LoadInt8(sbyte* source) => new(Avx512F.ConvertToVector512Int32(Vector128.Load(source)).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreInt8(sbyte* target, Lanes512 value) =>
+        Avx512F.ConvertToVector128SByte(value._a.AsInt32()).Store(target);
+
     // Rows i, i+4, i+8 and i+12 share a register, so that four 4x4 transposes happen at once within its quarters.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void LoadColumns(

@@ -56,6 +56,18 @@ internal unsafe struct LanesScalar : ILanes<LanesScalar>
         for (int i = 0; i < 16; i++) target[i] = (ushort)Bits(value[i]);
     }
 
+    public static LanesScalar LoadInt8(sbyte* source)
+    {
+        LanesScalar r = default;
+        for (int i = 0; i < 16; i++) ((int*)&r)[i] = source[i];
+        return r;
+    }
+
+    public static void StoreInt8(sbyte* target, LanesScalar value)
+    {
+        for (int i = 0; i < 16; i++) target[i] = (sbyte)Bits(value[i]);
+    }
+
     public static void LoadColumns(
         float* source, nint stride, int rows, out LanesScalar c0, out LanesScalar c1, out LanesScalar c2, out LanesScalar c3)
     {

@@ -25,6 +25,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _metrics = metrics;
         if (context.Doubt is { } doubt) observer.Warn(doubt);
         if (context.GivesUp is { } given) observer.Note(given);
+        if (JobWire.Note(context.Job) is { } note) observer.Note(note);
         _engine = new BuiltInEngine(time, plan.FailureTimeout, observer.Warn);
         Keeper = new CheckpointKeeper(
             context.Model.Layout, context.Job.StateVectors, files.Resume, files.Save,

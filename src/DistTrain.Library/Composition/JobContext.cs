@@ -27,6 +27,7 @@ internal sealed class JobContext
         if (ConsistencyRules.Conflict(job) is { } conflict) throw new DistTrainException(ExitCode.BadUsage, $"{conflict.Section}: {conflict.Why}");
         _groups = Groups();
         RequireMonitored();
+        Wire = JobWire.Options(this);
         StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
         TotalSteps = job.Training.TotalSteps(StepsPerEpoch);
     }
@@ -46,6 +47,9 @@ internal sealed class JobContext
     public IDataset? Test { get; }
 
     public Model Model { get; }
+
+    /// <summary>How tensors travel.</summary>
+    public WireOptions Wire { get; }
 
     /// <summary>Whether members of one host share memory.</summary>
     public bool SharesMemory => Job.Cluster.Channel == ChannelChoice.Auto && SharedRegion.IsSupported;
@@ -109,9 +113,10 @@ internal sealed class JobContext
         WatchEvery = WatchEvery,
         Consistency = Job.Cluster.Consistency,
         MicroSize = Job.Batch.MicroSize,
-        Wire = WireOptions.Of(Job.Training.Precision),
+        Wire = Wire,
         SharesMemory = SharesMemory,
         Averages = Job.Training.Ema is not null,
+        IsJudged = IsMonitored ? version => Facts.TestExamples > 0 && Evaluate.IsDue(version, StepsPerEpoch, TotalSteps) : null,
         Augment = [.. Job.Data.Augment],
     };
 
@@ -133,7 +138,8 @@ internal sealed class JobContext
         StepsPerEpoch = StepsPerEpoch,
         TotalSteps = TotalSteps,
         Evaluates = Facts.TestExamples > 0,
-        Monitoring = Job.Training.EarlyStopping is null && Job.Schedule is not PlateauSchedule ? null : new(Job.Training.EarlyStopping, Job.Schedule as PlateauSchedule, StepsPerEpoch),
+        Monitoring = !IsMonitored ? null : new(Job.Training.EarlyStopping, Job.Schedule as PlateauSchedule, StepsPerEpoch),
+        ForetellsSaving = Wire.Gradients.HoldsBack,
         CheckpointEvery = Job.Checkpoint.Every.ToSteps(StepsPerEpoch),
         Workers = Job.Cluster.Workers,
         Servers = Job.Cluster.Servers,
@@ -142,7 +148,8 @@ internal sealed class JobContext
         ScalesLoss = Model.LossScale is not null,
         NormedVectors = Job.Optimizer.NeedsTrust ? 2 : 1,
         Consistency = Job.Cluster.Consistency,
-        Watched = WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Model.Rectified) { ScalesLoss = Model.LossScale is not null },
+        // Formats over blocks make zeros of small gradients: those tell nothing of dead units.
+        Watched = WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Wire.Gradients is BlockFormat ? [] : Model.Rectified) { ScalesLoss = Model.LossScale is not null },
         BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
         FirstVersion = firstVersion,
         FailureTimeout = Job.Cluster.FailureTimeout,
@@ -158,6 +165,8 @@ internal sealed class JobContext
         return step => sampler.At(step).Size;
     }
 
+    private bool IsMonitored => Job.Training.EarlyStopping is not null || Job.Schedule is PlateauSchedule;
+
     private UpdateRule UpdateRule() => new(
         Job.Optimizer.Create(), Job.Optimizer.StateVectors,
         step => Job.Schedule.LearningRate(Job.Optimizer.LearningRate, step + 1, TotalSteps))
@@ -169,7 +178,7 @@ internal sealed class JobContext
         Groups = _groups,
         BufferMomentum = Model.BufferMomentum,
         LossScale = Model.LossScale?.Tensor,
-        Wire = WireOptions.Of(Job.Training.Precision),
+        Wire = Wire,
         SharesMemory = SharesMemory,
         BatchSize = Job.Cluster.Consistency.IsSync ? null : BatchSizes(),
         Averaging = Job.Training.Ema is { } decay

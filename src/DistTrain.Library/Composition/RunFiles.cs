@@ -123,7 +123,7 @@ internal sealed class RunFiles
         ModelComparison.RequireSameModel(checkpoint.Path, manifest, context.Model.Layout.Tensors.Select(t => (t.Name, t.Shape)));
         if (manifest.JobHash != context.Job.Hash)
         {
-            throw new DistTrainException(ExitCode.BadData, $"checkpoint {checkpoint.Path} is of another job (hash {manifest.JobHash[..12]}…, this one {context.Job.Hash[..12]}…): seed, data, model, loss, optimizer, schedule or batch differ");
+            throw new DistTrainException(ExitCode.BadData, $"checkpoint {checkpoint.Path} is of another job (hash {manifest.JobHash[..12]}…, this one {context.Job.Hash[..12]}…): seed, data, model, loss, optimizer, schedule, batch or wire differ");
         }
 
         if (manifest.DataHash != context.DataHash)

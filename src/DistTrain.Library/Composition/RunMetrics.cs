@@ -124,6 +124,8 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         StalenessMean = outcome.Staleness is { } staleness ? Number(staleness.Mean) : null,
         SamplesPerSecond = _stepSeconds.Count > 0 ? Number(_steadyExamples / _stepSeconds.Sum()) : null,
         StepMsMedian = _stepSeconds.Count > 0 ? 1000 * (context.Job.Cluster.Consistency.IsSync ? Median(_stepSeconds) : _stepSeconds.Average()) : null,
+        PushedBytesPerStep = PerStep(outcome.Traffic.Pushed, outcome),
+        BroadcastBytesPerStep = PerStep(outcome.Traffic.Broadcast, outcome),
         WallSeconds = time.GetElapsedTime(_began).TotalSeconds,
         Workers = outcome.Workers,
         Servers = outcome.Partitions,
@@ -150,6 +152,9 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         if (!context.Model.HasAccuracy) return null;
         return outcome.Best is { } best ? Number(best.Accuracy) : _testVersion == outcome.Version && _test is { } test ? Number(test.Accuracy) : null;
     }
+
+    private double? PerStep(long bytes, Outcome outcome) =>
+        outcome.Version > firstVersion ? (double)bytes / (outcome.Version - firstVersion) : null;
 
     private static double? Number(double value) => double.IsFinite(value) ? value : null;
 

@@ -42,6 +42,7 @@ internal static class ConsistencyRules
         string needs = $"needs synchronous steps, and cluster.consistency is {job.Cluster.Consistency}; leave one of the two out";
         if (job.Training.ClipNorm is not null) return ("training", "clip_norm", $"'clip_norm' bounds the gradient of a whole mini-batch: it {needs}, or use 'clip_value'");
         if (job.Training.Precision == FloatFormat.Float16) return ("training", "precision", $"fp16 decides for each mini-batch whether its scaled gradient overflowed: it {needs}, or use bf16");
+        if (job.Wire.Gradients == GradientWire.TopK) return ("wire", "gradients", $"what top_k holds back belongs to a worker's next step: it {needs}");
         if (job.Optimizer.NeedsTrust) return ("optimizer", null, $"'{job.Optimizer.Name}' goes by the norms of a whole mini-batch's gradient: it {needs}");
         return null;
     }

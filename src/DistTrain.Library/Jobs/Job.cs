@@ -55,6 +55,9 @@ public sealed record Job
     /// <summary>How long to train.</summary>
     public TrainingOptions Training { get; init; } = new();
 
+    /// <summary>How tensors travel.</summary>
+    public WireSection Wire { get; init; } = new();
+
     /// <summary>Who computes.</summary>
     public ClusterOptions Cluster { get; init; } = new();
 
@@ -77,7 +80,7 @@ public sealed record Job
 
     /// <summary>
     /// SHA-256, in lower-case hexadecimal, over all that decides the weights after a given step, but for the data's
-    /// content, which has a hash of its own: seed, reading of the data, model, loss, optimizer, schedule and mini-batch;
+    /// content, which has a hash of its own: seed, reading of the data, model, loss, optimizer, schedule, mini-batch and wire;
     /// and the length of the training where the schedule looks at it; and the consistency where it isn't synchronous. Names,
     /// paths, the rest of the cluster and checkpoints don't count.
     /// </summary>

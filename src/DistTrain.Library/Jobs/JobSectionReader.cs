@@ -32,10 +32,12 @@ internal static class JobSectionReader
             Schedule = Section(root, "schedule", ScheduleSpec.FromConfig) ?? new ConstantSchedule(),
             Batch = Section(root, "batch", ReadBatch) ?? new(),
             Training = Section(root, "training", ReadTraining) ?? new(),
+            Wire = Section(root, "wire", WireSectionReader.Read) ?? new(),
             Cluster = Section(root, "cluster", ReadCluster) ?? new(),
             Checkpoint = Section(root, "checkpoint", ReadCheckpoint) ?? new(),
         };
         root.RefuseUnknownKeys();
+        WireSectionReader.Check(job, root);
         if (!job.Loss.TakesMixedLabels && data.Augment.FirstOrDefault(a => a is MixAugment) is { } mix)
         {
             ConfigNode at = root.Find("loss") ?? root;

@@ -20,6 +20,7 @@ internal static class JobTree
         ("schedule", SpecTree.Of(job.Schedule)),
         ("batch", OfBatch(job.Batch, job.Batch.MicroSize)),
         ("training", OfTraining(job.Training, withLength: true)),
+        ("wire", WireSectionReader.Write(job.Wire)),
         ("cluster", Map(
             ("workers", Number(job.Cluster.Workers)),
             ("servers", job.Cluster.Colocated ? Text("colocated") : Number(job.Cluster.Servers)),
@@ -44,7 +45,8 @@ internal static class JobTree
         ("schedule", SpecTree.Of(job.Schedule)),
         ("batch", OfBatch(job.Batch, microSize: null)),
         ("training", OfTraining(job.Training, job.Schedule.SpansTraining)),
-        ("cluster", job.Cluster.Consistency.IsSync ? null : Map(("consistency", ConsistencyRules.Of(job.Cluster.Consistency)))));
+        ("cluster", job.Cluster.Consistency.IsSync ? null : Map(("consistency", ConsistencyRules.Of(job.Cluster.Consistency)))),
+        ("wire", WireSectionReader.WriteBits(job)));
 
     /// <summary>A map of those values that are there.</summary>
     public static YamlTree Map(params ReadOnlySpan<(string Key, YamlTree? Value)> entries)

@@ -42,7 +42,7 @@ public static class Evaluation
         Read(checkpoint, weights);
         string sha = Sha256(layout, weights);
         // Workers evaluate what arrives: weights as they travel, averages as they are.
-        if (job.Training.Ema is null) WireOptions.Of(job.Training.Precision).Weights.Round(weights);
+        if (job.Training.Ema is null) JobWire.Weights(job).Round(weights);
         SegmentStats stats = Evaluate(loaded.Model, test, weights, job);
         return new EvaluationResult
         {

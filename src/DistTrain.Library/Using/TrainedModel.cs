@@ -19,18 +19,18 @@ public sealed unsafe class TrainedModel : IDisposable
     private readonly NativeBuffer _used;
     private readonly ModelRun _run;
 
-    internal TrainedModel(Model model, ModelSnapshot snapshot, TrainResult result, bool averaged)
+    internal TrainedModel(Model model, ModelSnapshot snapshot, TrainResult result, ValueFormat wire)
     {
         (_model, Result) = (model, result);
         _weights = new NativeBuffer(model.Layout.Length);
         NativeBuffer source = snapshot.Find(ModelSnapshot.Weights)!;
         Buffer.MemoryCopy(source.Pointer, _weights.Pointer, _weights.Length * sizeof(float), _weights.Length * sizeof(float));
         // Workers compute with what arrives of the weights, and of averages all does; what is shown and saved are the servers' own.
-        _used = averaged || model.Precision == FloatFormat.Float32 ? _weights : new NativeBuffer(model.Layout.Length);
+        _used = wire.IsExact ? _weights : new NativeBuffer(model.Layout.Length);
         if (_used != _weights)
         {
             Elementwise.Copy(_weights.Pointer, _used.Pointer, (nint)_weights.Length);
-            WireOptions.Of(model.Precision).Weights.Round(_used);
+            wire.Round(_used);
         }
 
         _run = new ModelRun(model, Rows, KernelPool.Single, maxLeaves: 1);

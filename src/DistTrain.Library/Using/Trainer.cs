@@ -1,6 +1,7 @@
 using DistTrain.Composition;
 using DistTrain.Core;
 using DistTrain.Jobs;
+using DistTrain.Training;
 
 namespace DistTrain;
 
@@ -39,7 +40,7 @@ public static class Trainer
         var exit = (ExitCode)result.ExitCode;
         if (exit is not (ExitCode.Done or ExitCode.Interrupted)) throw new DistTrainException(exit, result.Error ?? "training failed");
         if (run.Model is not { } weights || weights.Version != (result.BestStep ?? result.Steps)) throw new OperationCanceledException(stop);
-        return new TrainedModel(run.Context.Model, weights, result, job.Training.Ema is not null);
+        return new TrainedModel(run.Context.Model, weights, result, job.Training.Ema is null ? run.Context.Wire.Weights : WireFormat.Exact);
     }
 
     private sealed class Nobody : ITrainingObserver

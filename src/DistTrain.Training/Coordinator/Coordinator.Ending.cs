@@ -63,6 +63,7 @@ public sealed partial class Coordinator
 
         // What is granted is finished, and saved where it ends.
         _clock.EndEarly();
+        _clock.Grant();
         SendClock();
         EndWhenDone();
     }
@@ -89,7 +90,12 @@ public sealed partial class Coordinator
     private void Finish(ExitCode exit, string? reason)
     {
         if (_outcome is not null) return;
-        _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count) { Best = _judged.Best, Staleness = _plan.Consistency.IsSync ? null : _staleness };
+        _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count)
+        {
+            Best = _judged.Best,
+            Staleness = _plan.Consistency.IsSync ? null : _staleness,
+            Traffic = _traffic.Values.Aggregate(default(Traffic), (sum, one) => sum + one),
+        };
         _phase = Phase.Ending;
         _ending = _time.GetTimestamp();
         foreach (Session session in _sessions.Values)

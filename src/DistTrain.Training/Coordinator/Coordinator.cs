@@ -29,6 +29,7 @@ public sealed partial class Coordinator : IActor
     private Phase _phase = Phase.Forming;
     private ClusterView _view = ClusterView.Empty;
     private List<Session> _servers = [];
+    private readonly Dictionary<int, Traffic> _traffic = [];
     private NormsRound? _norms;
     private GradientWatch? _watch;
     private int _nextMember = 1;
@@ -131,6 +132,7 @@ public sealed partial class Coordinator : IActor
                 break;
             case StepApplied applied when applied.Term == _term && applied.Partition == session.Partition:
                 _staleness = _staleness.With(new Staleness(applied.Segments, applied.StalenessSum, applied.StalenessMax));
+                _traffic[applied.Partition] = applied.Traffic;
                 if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
                 break;
             case StepReached reached when reached.Term == _term && reached.Partition == session.Partition:

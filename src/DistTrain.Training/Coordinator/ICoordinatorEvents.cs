@@ -1,4 +1,5 @@
 using DistTrain.Core;
+using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
 using DistTrain.Optim;
 
@@ -17,6 +18,9 @@ public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Wo
 
     /// <summary>How stale the weights were that segments were computed with; null where steps wait for each other.</summary>
     public Staleness? Staleness { get; init; }
+
+    /// <summary>What went between workers and servers in all, as the servers counted it when they applied their last step.</summary>
+    public Traffic Traffic { get; init; }
 }
 
 /// <summary>What happens in a job, told by the coordinator one event at a time.</summary>

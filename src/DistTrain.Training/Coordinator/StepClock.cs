@@ -113,11 +113,14 @@ internal sealed class StepClock(TrainingPlan plan)
         Evaluated(Committed);
     }
 
-    /// <summary>Ends training at what is granted already: nothing more is granted or evaluated.</summary>
+    /// <summary>
+    /// Ends training at what is granted already, or where workers have to know of the saving a step behind it: nothing more is granted
+    /// or evaluated.
+    /// </summary>
     public void EndEarly()
     {
         // What is granted to the very end ends as it would have, with its evaluation.
-        if (Granted < plan.TotalSteps) _end ??= Granted;
+        if (Granted < plan.TotalSteps) _end ??= Granted + (plan.ForetellsSaving ? 1 : 0);
     }
 
     // A step may be begun when all of those up to the bound before it are committed. But no further than anybody comes soon:

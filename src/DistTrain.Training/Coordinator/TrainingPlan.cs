@@ -45,6 +45,12 @@ public sealed record TrainingPlan
     /// <summary>Steps between checkpoints; 0 for one at the end only.</summary>
     public required long CheckpointEvery { get; init; }
 
+    /// <summary>
+    /// Whether workers have to know before a step that its version is saved, because they hold gradients back: an early end comes a step
+    /// later then, behind what was granted without a word.
+    /// </summary>
+    public bool ForetellsSaving { get; init; }
+
     /// <summary>Workers to begin with.</summary>
     public required int Workers { get; init; }
 

@@ -1,4 +1,5 @@
 using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
 using DistTrain.Kernels;
 
 namespace DistTrain.Training.ParameterServer;
@@ -50,6 +51,18 @@ internal sealed class SegmentPool : IDisposable
             if (!_free.TryGetValue(buffer.Elements.Length, out Stack<Buffer>? free)) _free[buffer.Elements.Length] = free = new();
             free.Push(buffer);
         }
+    }
+
+    /// <summary>What was packed into a segment, which is released; null for what nobody can have packed.</summary>
+    public unsafe ISegmentBuffer? Unpacked(WireFormat wire, ISegmentBuffer segment, Bucket bucket)
+    {
+        if (wire.IsExact || (wire.HoldsBack && segment.Elements.Length == bucket.Length)) return segment;
+        ISegmentBuffer values = Rent(bucket.Length);
+        bool good = wire.Unpack(segment.Elements, (float*)values.Elements.Address, bucket);
+        segment.Release();
+        if (good) return values;
+        values.Release();
+        return null;
     }
 
     private sealed unsafe class Buffer : ISegmentBuffer

@@ -1,4 +1,5 @@
 using DistTrain.Core.Channels;
+using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
 using DistTrain.Kernels;
 
@@ -22,7 +23,7 @@ internal enum Placement
 /// arrived or both its children are full; what arrives for a full node or below one is dropped. Recomputed segments
 /// have the same bits, so first come is as good as any. Children join as soon as both are there: left + right.
 /// </summary>
-internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, WireFormat? wire = null)
+internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, WireFormat? wire = null, Bucket? bucket = null)
 {
     private readonly bool[] _full = new bool[tree.NodeCount];
     private readonly ISegmentBuffer?[] _buffers = new ISegmentBuffer?[tree.NodeCount];
@@ -42,7 +43,7 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     {
         get
         {
-            if (_buffers[0] is null && Complete && Pending) _buffers[0] = JoinBuffers(Take(tree.Left(0)), Take(tree.Right(0)));
+            if (_buffers[0] is null && Complete && Pending) _buffers[0] = JoinBuffers(Take(tree.Left(0)), Take(tree.Right(0)), default);
             return _buffers[0];
         }
     }
@@ -56,7 +57,11 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     private bool Pending => tree.Left(0) >= 0 && _buffers[tree.Left(0)] is not null && _buffers[tree.Right(0)] is not null;
 
     /// <summary>Places a segment, whose buffer now belongs to the table.</summary>
-    public Placement Place(int node, SegmentStats stats, ISegmentBuffer? buffer)
+    /// <param name="node">Its node of the tree.</param>
+    /// <param name="stats">Its sums.</param>
+    /// <param name="buffer">Its gradient; null for evaluations.</param>
+    /// <param name="step">The training step: sums are rounded by it.</param>
+    public Placement Place(int node, SegmentStats stats, ISegmentBuffer? buffer, long step = 0)
     {
         for (int above = node; above >= 0; above = tree.Parent(above))
         {
@@ -73,7 +78,7 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
             if (!_full[left] || !_full[right]) break;
             if (parent == 0 && _buffers[left] is { } a && _buffers[right] is { } b) Halves?.Invoke(a, _stats[left], b, _stats[right]);
             bool waits = parent == 0 && wire is null or { IsExact: true } && _buffers[left] is not null;
-            Fill(parent, SegmentStats.Join(_stats[left], _stats[right]), waits ? null : JoinBuffers(Take(left), Take(right)));
+            Fill(parent, SegmentStats.Join(_stats[left], _stats[right]), waits ? null : JoinBuffers(Take(left), Take(right), new WireNode(step, tree.Range(parent))));
         }
 
         return Complete ? Placement.Complete : Placement.Kept;
@@ -86,13 +91,13 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
         Array.Clear(_full);
     }
 
-    private ISegmentBuffer? JoinBuffers(ISegmentBuffer? left, ISegmentBuffer? right)
+    private ISegmentBuffer? JoinBuffers(ISegmentBuffer? left, ISegmentBuffer? right, in WireNode node)
     {
         if (left is null || right is null) return null;
         int length = left.Elements.Length;
         ISegmentBuffer sum = left.Writable ? left : right.Writable ? right : pool.Rent(length);
         Elementwise.Add((float*)left.Elements.Address, (float*)right.Elements.Address, (float*)sum.Elements.Address, length, KernelPool.Single);
-        wire?.Round((float*)sum.Elements.Address, length);
+        if (bucket is not null && wire is { RoundsNodes: true }) wire.Round((float*)sum.Elements.Address, node, bucket);
         if (sum != left) left.Release();
         if (sum != right) right.Release();
         return sum;

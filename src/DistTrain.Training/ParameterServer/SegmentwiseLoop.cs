@@ -30,6 +30,7 @@ internal sealed class SegmentwiseLoop : IServerLoop
     private readonly EvaluationTable _evaluation;
     private readonly Action<MemberMessage> _report;
     private Staleness _staleness;
+    private long _pushed;
     private long _committed;
     private long _granted;
     private long _applied;
@@ -63,11 +64,12 @@ internal sealed class SegmentwiseLoop : IServerLoop
     /// already is taken too: its worker must hear that it is done with.
     /// </summary>
     public bool Wants(in SegmentHeader header, int length) =>
-        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == Wire.Words(_state.Partition.Buckets[local].Length);
+        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && Wire.Fits(_state.Partition.Buckets[local], length);
 
     /// <inheritdoc/>
     public void Receive(SegmentHeader header, ISegmentBuffer? buffer)
     {
+        _pushed += (buffer?.Elements.Length ?? 0) * (long)sizeof(float);
         if (!Accepts(header, out int local)) buffer?.Release();
         else if (header.Kind == SegmentKind.Evaluation) _evaluation.Place(header);
         else if (header.Step >= _granted || HasEarlier(header, _early.Count)) _early.Add((header, buffer!));
@@ -136,8 +138,8 @@ internal sealed class SegmentwiseLoop : IServerLoop
     {
         Bucket bucket = _state.Partition.Buckets[local];
         bool rose = false;
-        if (_coverage[local].Lacks(header.Step, header.Shards)) rose = Apply(header, local, Unpacked(buffer, bucket.Length));
-        else buffer.Release();
+        if (!_coverage[local].Lacks(header.Step, header.Shards)) buffer.Release();
+        else if (_pool.Unpacked(Wire, buffer, bucket) is { } values) rose = Apply(header, local, values);
         long[] taken = Taken(header.Incarnation);
         Volatile.Write(ref taken[local], Math.Max(taken[local], header.Round));
         Broadcast.Publish(bucket, _coverage[local].Version);
@@ -190,6 +192,7 @@ internal sealed class SegmentwiseLoop : IServerLoop
                 Segments = _staleness.Segments,
                 StalenessSum = _staleness.Sum,
                 StalenessMax = _staleness.Max,
+                Traffic = new(_pushed, Broadcast.SentBytes),
             });
             (_stats[slot], _wholeBuckets[slot], _staleness) = (default, 0, default);
         }
@@ -199,15 +202,6 @@ internal sealed class SegmentwiseLoop : IServerLoop
     private void CopyForCheckpoints()
     {
         for (int local = 0; local < _coverage.Length; local++) _cuts.Copy(_state.Partition.Buckets[local], _coverage[local].Version);
-    }
-
-    private unsafe ISegmentBuffer Unpacked(ISegmentBuffer segment, int length)
-    {
-        if (Wire.IsExact) return segment;
-        ISegmentBuffer values = _pool.Rent(length);
-        Wire.Unpack(segment.Elements, (float*)values.Elements.Address, length);
-        segment.Release();
-        return values;
     }
 
     private WeightsHeader Mark(int local, ulong incarnation, WeightsHeader header) => header with

@@ -25,6 +25,7 @@ internal sealed class ServerLoop : IServerLoop
     private readonly WatchedStep _watched;
     private long _measured = -1;
     private int _applied;
+    private long _pushed;
 
     public ServerLoop(ShardTree tree, PartitionState state, long term, long version, Action<MemberMessage> report, Action<CheckpointCut> upload)
     {
@@ -33,7 +34,7 @@ internal sealed class ServerLoop : IServerLoop
         _evaluation = new EvaluationTable(tree, _pool, report);
         _granted = version;
         _watched = new WatchedStep(state);
-        _tables = [.. state.Partition.Buckets.Select((_, local) => new SegmentTable(tree, _pool, state.Rule.Wire.Gradients)
+        _tables = [.. state.Partition.Buckets.Select((bucket, local) => new SegmentTable(tree, _pool, state.Rule.Wire.Gradients, bucket)
         {
             Halves = (left, leftStats, right, rightStats) =>
             {
@@ -55,11 +56,12 @@ internal sealed class ServerLoop : IServerLoop
 
     /// <summary>Whether a segment is one of the step in hand, and of the right size.</summary>
     public bool Wants(in SegmentHeader header, int length) =>
-        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && length == Wire.Words(_state.Partition.Buckets[local].Length);
+        Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && Wire.Fits(_state.Partition.Buckets[local], length);
 
     /// <summary>A segment has arrived whole.</summary>
     public void Receive(SegmentHeader header, ISegmentBuffer? buffer)
     {
+        _pushed += (buffer?.Elements.Length ?? 0) * (long)sizeof(float);
         if (!Accepts(header, out int local))
         {
             buffer?.Release();
@@ -68,7 +70,7 @@ internal sealed class ServerLoop : IServerLoop
         {
             _evaluation.Place(header);
         }
-        else if (_tables[local].Place(_tree.Find(header.Shards), header.Stats, Unpacked(buffer!, local)) == Placement.Complete)
+        else if (_pool.Unpacked(Wire, buffer!, _state.Partition.Buckets[local]) is { } values && _tables[local].Place(_tree.Find(header.Shards), header.Stats, values, header.Step) == Placement.Complete)
         {
             Step(local);
         }
@@ -109,16 +111,6 @@ internal sealed class ServerLoop : IServerLoop
     }
 
     private WireFormat Wire => _state.Rule.Wire.Gradients;
-
-    private unsafe ISegmentBuffer Unpacked(ISegmentBuffer segment, int local)
-    {
-        if (Wire.IsExact) return segment;
-        int length = _state.Partition.Buckets[local].Length;
-        ISegmentBuffer values = _pool.Rent(length);
-        Wire.Unpack(segment.Elements, (float*)values.Elements.Address, length);
-        segment.Release();
-        return values;
-    }
 
     // The step of one bucket: reduced (the table's root is full), then applied, published and reported.
     private void Step(int local)
@@ -167,7 +159,7 @@ internal sealed class ServerLoop : IServerLoop
         if (++_applied < _tables.Length) return;
         _applied = 0;
         if (_state.Rule.Watches(step)) _report(_watched.Take(Term, step));
-        _report(new StepApplied(Term, _state.Partition.Index, step, stats));
+        _report(new StepApplied(Term, _state.Partition.Index, step, stats) { Traffic = new(_pushed, Broadcast.SentBytes) });
     }
 
     private void CopyForCheckpoints()

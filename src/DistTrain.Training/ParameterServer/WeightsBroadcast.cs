@@ -16,10 +16,14 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     private readonly List<Subscription> _subscriptions = [];
     private readonly long[] _published = [.. state.Partition.Buckets.Select(_ => version)];
     private long _committed = version;
+    private long _sent;
     private bool _closed;
 
     /// <summary>Adds to what a subscriber is told of a bucket, by the bucket's place in the partition and the subscriber's incarnation; null for nothing.</summary>
     public Func<int, ulong, WeightsHeader, WeightsHeader>? Mark { get; init; }
+
+    /// <summary>Bytes of what subscribers were given.</summary>
+    public long SentBytes => Interlocked.Read(ref _sent);
 
     public void Publish(Bucket bucket, long newVersion)
     {
@@ -124,14 +128,20 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private (WeightsHeader, NativeSpan) Averages(int local, long version)
         {
             Bucket bucket = _owner.StateBucket(local);
-            return (new WeightsHeader(_owner.Term, version, bucket.Index) { Averaged = true }, _owner.Averages(bucket));
+            return Given(new WeightsHeader(_owner.Term, version, bucket.Index) { Averaged = true }, _owner.Averages(bucket));
         }
 
         private (WeightsHeader, NativeSpan) Entry(int local, long version)
         {
             Bucket bucket = _owner.StateBucket(local);
             var header = new WeightsHeader(_owner.Term, version, bucket.Index);
-            return (_owner.Mark?.Invoke(local, _incarnation, header) ?? header, _owner.Payload(bucket, version));
+            return Given(_owner.Mark?.Invoke(local, _incarnation, header) ?? header, _owner.Payload(bucket, version));
+        }
+
+        private (WeightsHeader, NativeSpan) Given(WeightsHeader header, NativeSpan payload)
+        {
+            Interlocked.Add(ref _owner._sent, payload.Length * (long)sizeof(float));
+            return (header, payload);
         }
     }
 

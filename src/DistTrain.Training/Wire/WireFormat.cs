@@ -1,65 +1,64 @@
-using System.Collections.Immutable;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
+using DistTrain.Core.Sharding;
 using DistTrain.Kernels;
 
 namespace DistTrain.Training;
 
+/// <summary>Which sum is rounded or packed: what random rounding is keyed by, beside seed and element.</summary>
+/// <param name="Step">The training step.</param>
+/// <param name="Shards">The node of the shard tree.</param>
+internal readonly record struct WireNode(long Step, ShardRange Shards);
+
 /// <summary>
-/// How fp32 values travel. A format that rounds is applied at every node of the shard tree, wherever that node is
+/// How segments travel. A format that rounds is applied at every node of the shard tree, wherever that node is
 /// computed: a leaf is Q(sum), a node Q(left + right). So the bits don't depend on who joins what (DESIGN, I1), and nodes
 /// travel without further loss.
 /// </summary>
-public sealed unsafe class WireFormat
+public abstract unsafe class WireFormat
 {
-    private readonly FloatFormat _format;
-
-    private WireFormat(FloatFormat format) => _format = format;
-
     /// <summary>fp32 as it is.</summary>
-    public static WireFormat Exact { get; } = new(FloatFormat.Float32);
+    public static ValueFormat Exact { get; } = new(FloatFormat.Float32);
 
     /// <summary>Whether values travel as they are.</summary>
-    public bool IsExact => _format == FloatFormat.Float32;
+    public virtual bool IsExact => false;
 
-    /// <summary>The format of each value.</summary>
-    public static WireFormat Of(FloatFormat format) => format == FloatFormat.Float32 ? Exact : new WireFormat(format);
+    /// <summary>Whether every node is rounded, so that a worker computes its shards apart and joins them itself.</summary>
+    public virtual bool RoundsNodes => !IsExact;
 
-    /// <summary>How many four-byte words so many values take. Of a multiple of 16 values, as layouts have them, none is padding.</summary>
-    public int Words(int length) => (int)Words((long)length);
+    /// <summary>
+    /// Whether a worker keeps what it doesn't send, and adds it to what it sends next; segments may also come whole then, in
+    /// fp32.
+    /// </summary>
+    public virtual bool HoldsBack => false;
 
-    /// <inheritdoc cref="Words(int)"/>
-    public long Words(long length) => IsExact ? length : (length + 1) / 2;
+    /// <summary>The format of each value by itself.</summary>
+    public static ValueFormat Of(FloatFormat format) => format == FloatFormat.Float32 ? Exact : new ValueFormat(format);
 
-    /// <summary>Where each bucket's words begin when they stand one after the other, and where the last one's end.</summary>
-    internal long[] Places(ImmutableArray<Bucket> buckets)
-    {
-        long[] places = new long[buckets.Length + 1];
-        for (int b = 0; b < buckets.Length; b++) places[b + 1] = places[b] + Words(buckets[b].Length);
-        return places;
-    }
+    /// <summary>How many four-byte words a bucket takes.</summary>
+    internal abstract int Words(Bucket bucket);
 
-    /// <summary>What arrives of a whole vector: rounds it to the values that the format has.</summary>
-    public void Round(NativeBuffer values) => Precisions.Round(values.Pointer, _format, (nint)values.Length);
+    /// <summary>Where a bucket's words begin in a worker's memory for all of them.</summary>
+    internal abstract long Place(Bucket bucket);
 
-    /// <summary>Rounds (length) values to those that the format has.</summary>
-    internal void Round(float* values, int length) => Precisions.Round(values, _format, length);
+    /// <summary>What that memory takes, in words.</summary>
+    /// <param name="length">Elements of the flat vector.</param>
+    internal abstract long Room(long length);
 
-    /// <summary>Packs (length) values, which are rounded if they weren't.</summary>
-    internal void Pack(float* values, NativeSpan packed, int length) => Precisions.FromFloat32(values, (void*)packed.Address, _format, length);
+    /// <summary>Whether a segment of a bucket may have so many words.</summary>
+    internal virtual bool Fits(Bucket bucket, int words) => words == Words(bucket);
 
-    /// <summary>Unpacks (length) values.</summary>
-    internal void Unpack(NativeSpan packed, float* values, int length) => Precisions.ToFloat32((void*)packed.Address, _format, values, length);
-}
+    /// <summary>Rounds a bucket's values to those that the format has.</summary>
+    internal abstract void Round(float* values, in WireNode node, Bucket bucket);
 
-/// <summary>How tensors of a job travel.</summary>
-/// <param name="Gradients">Segments, to the servers.</param>
-/// <param name="Weights">Weights, to the workers; the servers' own stay fp32.</param>
-public sealed record WireOptions(WireFormat Gradients, WireFormat Weights)
-{
-    /// <summary>fp32 both ways.</summary>
-    public static WireOptions Exact { get; } = new(WireFormat.Exact, WireFormat.Exact);
+    /// <summary>Rounds a bucket's values and packs them.</summary>
+    /// <param name="values">They may be changed.</param>
+    /// <param name="heldBack">What was not sent before of these values; null where the format holds nothing back.</param>
+    /// <param name="packed">As long as <see cref="Words"/> says, or the bucket where it is to go whole.</param>
+    /// <param name="node">Which node.</param>
+    /// <param name="bucket">The bucket.</param>
+    internal abstract void Pack(float* values, float* heldBack, NativeSpan packed, in WireNode node, Bucket bucket);
 
-    /// <summary>One format both ways.</summary>
-    public static WireOptions Of(FloatFormat format) => new(WireFormat.Of(format), WireFormat.Of(format));
+    /// <summary>Unpacks a bucket's values; false where the words can't be what somebody packed.</summary>
+    internal abstract bool Unpack(NativeSpan packed, float* values, Bucket bucket);
 }

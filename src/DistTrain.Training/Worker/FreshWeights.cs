@@ -20,7 +20,7 @@ internal sealed class FreshWeights : IWeightsSink, IDisposable
     private readonly long _term;
     private readonly Action _arrived;
     private readonly AverageStore _averages;
-    private readonly WireFormat _wire;
+    private readonly ValueFormat _wire;
     private readonly NativeBuffer _incoming;
     private readonly NativeBuffer _current;
     private readonly Bucketful[] _buckets;
@@ -28,7 +28,7 @@ internal sealed class FreshWeights : IWeightsSink, IDisposable
     private bool _awaited;
 
     /// <summary><paramref name="arrived"/> is called when something came after <see cref="Await"/>, <paramref name="averagesComplete"/> with a version whose averages are there.</summary>
-    public FreshWeights(ParameterLayout layout, BucketPlan plan, long term, Action arrived, Action<long> averagesComplete, WireFormat wire)
+    public FreshWeights(ParameterLayout layout, BucketPlan plan, long term, Action arrived, Action<long> averagesComplete, ValueFormat wire)
     {
         (_plan, _term, _arrived, _wire) = (plan, term, arrived, wire);
         _averages = new AverageStore(layout, plan, averagesComplete);

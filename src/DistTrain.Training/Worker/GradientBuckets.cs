@@ -17,6 +17,7 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
     public void Begin(GradientRound round)
     {
         _round = round;
+        round.BeginSealing();
         for (int b = 0; b < _missing.Length; b++) _missing[b] = plan.Buckets[b].Length;
     }
 

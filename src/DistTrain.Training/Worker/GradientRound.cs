@@ -29,14 +29,15 @@ internal sealed class GradientVectors(long length) : IDisposable
 
 /// <summary>
 /// Gradient buffers for one computation of some shards of one step: one flat vector for each tree node that is sent.
-/// What is sent stays untouched until its step is committed, because segments may have to be sent again. Where the wire
-/// rounds, shards are computed in vectors that all rounds share, and the round holds what their nodes were packed into.
+/// What is sent stays untouched until its step is committed, because segments may have to be sent again. Where they are
+/// packed to travel, gradients are computed in vectors that all rounds share, and the round holds what their nodes were packed into.
 /// </summary>
-internal sealed unsafe class GradientRound(long length, WireFormat? format = null, GradientVectors? vectors = null, bool share = false) : IDisposable
+internal sealed unsafe class GradientRound(long length, WireFormat? format = null, GradientVectors? vectors = null, bool share = false, HeldBack? heldBack = null) : IDisposable
 {
     private readonly List<TensorMemory> _buffers = [];
     private readonly WireFormat _wire = format ?? WireFormat.Exact;
     private int[] _leaves = [];
+    private bool _whole;
 
     /// <summary>The step that the buffers belong to; -1 when free.</summary>
     public long Step { get; private set; } = -1;
@@ -63,15 +64,18 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     public GradientPlan Plan { get; private set; } = null!;
 
     /// <summary>Takes the round for a step. Allocates only when it has fewer buffers than the plan has nodes.</summary>
-    public void Begin(long step, ShardRows rows)
+    /// <param name="step">The step.</param>
+    /// <param name="rows">What is computed.</param>
+    /// <param name="whole">Nothing may be held back of this step, nor what was before.</param>
+    public void Begin(long step, ShardRows rows, bool whole = false)
     {
-        while (_buffers.Count < rows.Sent.Count) _buffers.Add(new TensorMemory(_wire.IsExact ? length : _wire.Words(length), share));
+        while (_buffers.Count < rows.Sent.Count) _buffers.Add(new TensorMemory(_wire.Room(length), share));
         if (Stats.Length != rows.Nodes.Count) Stats = new SegmentStats[rows.Nodes.Count];
-        if (_wire.IsExact) SentStats = Stats;
+        if (!_wire.RoundsNodes) SentStats = Stats;
         else if (SentStats.Length != rows.Sent.Count) (SentStats, _leaves) = (new SegmentStats[rows.Sent.Count], new int[rows.Sent.Count + 1]);
-        (Step, Sent, Plan, Complete) = (step, rows.Sent, rows.Plan, false);
+        (Step, Sent, Plan, Complete, _whole) = (step, rows.Sent, rows.Plan, false, whole && _wire.HoldsBack);
         for (int node = 0; node < rows.Nodes.Count; node++) Plan.Gradients[node] = (nint)(_wire.IsExact ? _buffers[node].Pointer : vectors![node]);
-        for (int node = 0; node < rows.Sent.Count && !_wire.IsExact; node++) _leaves[node + 1] = _leaves[node] + rows.Sent[node].Length;
+        for (int node = 0; node < rows.Sent.Count && _wire.RoundsNodes; node++) _leaves[node + 1] = _leaves[node] + rows.Sent[node].Length;
     }
 
     /// <summary>The round is not gone on with: it is free.</summary>
@@ -80,9 +84,12 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     /// <summary>Joins the statistics of what was computed to those of what is sent.</summary>
     public void JoinStats()
     {
-        if (_wire.IsExact) return;
+        if (!_wire.RoundsNodes) return;
         for (int node = 0; node < Sent.Count; node++) SentStats[node] = Join(Sent[node], _leaves[node] - Sent[node].Lo);
     }
+
+    /// <summary>The gradients of the step that was begun are about to become final.</summary>
+    public void BeginSealing() => heldBack?.Take(Sent);
 
     /// <summary>
     /// A bucket's gradients are final. Where the wire rounds, they are joined along the tree and packed: a leaf is rounded,
@@ -93,15 +100,15 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
         if (_wire.IsExact) return;
         for (int node = 0; node < Sent.Count; node++)
         {
-            float* sum = Join(Sent[node], _leaves[node] - Sent[node].Lo, bucket);
-            _wire.Pack(sum, Payload(node, bucket), bucket.Length);
+            float* sum = _wire.RoundsNodes ? Join(Sent[node], _leaves[node] - Sent[node].Lo, bucket, rounds: false) : (float*)Plan.Gradients[node] + bucket.Offset;
+            float* before = heldBack is null ? null : heldBack.Of(Sent[node]) + bucket.Offset;
+            _wire.Pack(sum, before, Payload(node, bucket), new WireNode(Step, Sent[node]), bucket);
         }
     }
 
     /// <summary>What travels of a bucket of a node that is sent; after <see cref="Seal"/>.</summary>
-    public NativeSpan Payload(int node, Bucket bucket) => _wire.IsExact
-        ? new((nint)(_buffers[node].Pointer + bucket.Offset), bucket.Length)
-        : new((nint)(_buffers[node].Pointer + _wire.Words(bucket.Offset)), _wire.Words(bucket.Length));
+    public NativeSpan Payload(int node, Bucket bucket) =>
+        new((nint)(_buffers[node].Pointer + _wire.Place(bucket)), _whole ? bucket.Length : _wire.Words(bucket));
 
     public void Dispose()
     {
@@ -115,21 +122,23 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
         return SegmentStats.Join(Join(node with { Hi = split }, shift), Join(node with { Lo = split }, shift));
     }
 
-    // The sum lies in the first leaf's vector.
-    private float* Join(ShardRange node, int shift, Bucket bucket)
+    // The sum lies in the first leaf's vector. The node that is sent is rounded when it is packed.
+    private float* Join(ShardRange node, int shift, Bucket bucket, bool rounds)
     {
+        float* sum;
         if (node.Length == 1)
         {
-            float* leaf = (float*)Plan.Gradients[node.Lo + shift] + bucket.Offset;
-            _wire.Round(leaf, bucket.Length);
-            return leaf;
+            sum = (float*)Plan.Gradients[node.Lo + shift] + bucket.Offset;
+        }
+        else
+        {
+            int split = ShardTree.SplitPoint(node);
+            sum = Join(node with { Hi = split }, shift, bucket, rounds: true);
+            float* right = Join(node with { Lo = split }, shift, bucket, rounds: true);
+            Elementwise.Add(sum, right, sum, bucket.Length, KernelPool.Single);
         }
 
-        int split = ShardTree.SplitPoint(node);
-        float* left = Join(node with { Hi = split }, shift, bucket);
-        float* right = Join(node with { Lo = split }, shift, bucket);
-        Elementwise.Add(left, right, left, bucket.Length, KernelPool.Single);
-        _wire.Round(left, bucket.Length);
-        return left;
+        if (rounds) _wire.Round(sum, new WireNode(Step, node), bucket);
+        return sum;
     }
 }

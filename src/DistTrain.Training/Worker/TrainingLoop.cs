@@ -46,8 +46,12 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     /// <summary>Whether evaluations are of the weights' averages.</summary>
     public bool Averages { get; init; }
 
-    /// <summary>Whether a step is one of those.</summary>
-    public bool Watches(long step) => Core.Messages.Watched.IsDue(step, WatchEvery);
+    /// <summary>Whether a version's checkpoint may be ordered only after its evaluation; null for none.</summary>
+    public Func<long, bool>? IsJudged { get; init; }
+
+    /// <summary>Whether the two halves of a step are sent apart.</summary>
+    /// <remarks>What is held back is held for each node that is sent, so those stay the same nodes.</remarks>
+    public bool Watches(long step) => !Wire.Gradients.HoldsBack && Core.Messages.Watched.IsDue(step, WatchEvery);
 
     /// <summary>The most rows that a pass may have: a worker may be given all shards of a mini-batch.</summary>
     public int MostRows

@@ -19,7 +19,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private readonly OverlayMemory?[] _overlays = [];
     private readonly bool[][] _shown;
     private readonly NativeBuffer[] _packed = [];
-    private readonly WireFormat _wire;
+    private readonly ValueFormat _wire;
     private readonly long[] _versions;
     private readonly long _term;
     private readonly Action<long> _complete;
@@ -36,7 +36,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     /// <paramref name="averagesComplete"/> when that of its averages has.
     /// </summary>
     public WeightsStore(
-        ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, Action<long>? averagesComplete = null, WireFormat? wire = null, bool share = false)
+        ParameterLayout layout, BucketPlan plan, long term, Action<long> complete, Action<long>? averagesComplete = null, ValueFormat? wire = null, bool share = false)
     {
         _averages = new AverageStore(layout, plan, averagesComplete ?? (_ => { }));
         (_plan, _term, _complete, _wire) = (plan, term, complete, wire ?? WireFormat.Exact);

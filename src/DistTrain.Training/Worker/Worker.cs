@@ -41,6 +41,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly TrainingLoop _loop;
     private readonly List<GradientRound> _rounds = [];
     private readonly GradientVectors _vectors;
+    private readonly HeldBack? _heldBack;
     private readonly List<SegmentHeader> _evaluated = [];
     private readonly Gate _gate = new();
     private readonly FreeSteps? _free;
@@ -56,6 +57,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private Evaluate? _evaluation;
     private long _version = -1;
     private long _averaged = -1;
+    private ImmutableArray<long> _saved = [];
     private long _granted;
     private long _committed;
     private bool _pinned;
@@ -67,6 +69,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         (_setup, _channel, _incarnation, _reconnectFor, _log) = (setup, channel, incarnation, reconnectFor, log);
         _tree = new ShardTree(setup.Shards);
         _vectors = new GradientVectors(setup.Model.Layout.Length);
+        if (setup.Wire.Gradients.HoldsBack) _heldBack = new HeldBack(setup.Model.Layout.Length);
         _loop = new TrainingLoop(setup, _tree);
         if (!setup.Consistency.IsSync) _free = new FreeSteps(setup, _tree, _loop);
     }
@@ -85,6 +88,7 @@ public sealed class Worker : IActor, IAsyncDisposable
                 break;
             case Assignment assignment when IsCurrent(assignment.Term):
                 _shards = assignment.Shards;
+                _heldBack?.Assign(_shards, _setup.Shards);
                 _rows.Clear();
                 Reconsider();
                 break;
@@ -92,6 +96,7 @@ public sealed class Worker : IActor, IAsyncDisposable
                 _granted = Math.Max(_granted, clock.GrantedUntil);
                 _committed = Math.Max(_committed, clock.CommittedVersion);
                 _free?.Advance(_granted, _committed);
+                _saved = clock.Checkpoints;
                 break;
             case WeightsComplete weights when IsCurrent(weights.Term) && weights.Version > _version:
                 _version = weights.Version;
@@ -148,6 +153,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         _vectors.Dispose();
         _free?.Dispose();
         _term?.Free();
+        _heldBack?.Dispose();
     }
 
     // The pool's other threads pin themselves; thread 0 of its regions is the actor's own.
@@ -165,7 +171,8 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (_term is not null) await _term.DisposeAsync();
         (_version, _averaged, _granted, _committed, _evaluation) = (-1, -1, 0, 0, null);
         StandAt(-1);
-        _shards = [];
+        (_shards, _saved) = ([], []);
+        _heldBack?.Clear();
         _evaluated.Clear();
         _term = new WorkerTerm(_setup, topology, _channel, _incarnation, context.Self);
         _goingOn = false;
@@ -216,7 +223,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             if (_round is null)
             {
                 _round = FreeRound();
-                _round.Begin(_step, rows);
+                _round.Begin(_step, rows, whole: LeadsToSaved(_step));
                 _loop.Begin(rows, _round);
             }
 
@@ -230,6 +237,9 @@ public sealed class Worker : IActor, IAsyncDisposable
         term.Weights.Use(null);
         return true;
     }
+
+    // Checkpoints are foretold with the grant of their step, but those that are ordered after an evaluation.
+    private bool LeadsToSaved(long step) => _saved.Contains(step + 1) || _setup.IsJudged?.Invoke(step + 1) == true;
 
     // Nothing is begun, or gone on with.
     private void StandAt(long step)
@@ -262,8 +272,8 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         int size = _loop.BatchSize(step);
         bool halves = _setup.Watches(step);
-        if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, _loop.MaxRows, halves, !_setup.Wire.Gradients.IsExact);
-        if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, _loop.MaxRows, halves, !_setup.Wire.Gradients.IsExact);
+        if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, _loop.MaxRows, halves, _setup.Wire.Gradients.RoundsNodes);
+        if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, _loop.MaxRows, halves, _setup.Wire.Gradients.RoundsNodes);
         return rows;
     }
 
@@ -274,7 +284,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             if (round.Step < _committed) return round;
         }
 
-        _rounds.Add(new GradientRound(_setup.Model.Layout.Length, _setup.Wire.Gradients, _vectors, _setup.SharesMemory));
+        _rounds.Add(new GradientRound(_setup.Model.Layout.Length, _setup.Wire.Gradients, _vectors, _setup.SharesMemory, _heldBack));
         return _rounds[^1];
     }
 

@@ -32,7 +32,7 @@ internal static class WireMessages
         Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span) } },
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
         Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
-        Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats), Segments = m.Segments, StalenessSum = m.StalenessSum, StalenessMax = m.StalenessMax } },
+        Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats), Segments = m.Segments, StalenessSum = m.StalenessSum, StalenessMax = m.StalenessMax, PushedBytes = m.Traffic.Pushed, BroadcastBytes = m.Traffic.Broadcast } },
         Msg.StepReached m => new() { StepReached = new() { Term = m.Term, Partition = m.Partition, Step = m.Step } },
         Msg.NormsMeasured m => new() { NormsMeasured = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Squares = { m.Squares } } },
         Msg.Watched m => new()
@@ -70,6 +70,7 @@ internal static class WireMessages
             Segments = message.StepApplied.Segments,
             StalenessSum = message.StepApplied.StalenessSum,
             StalenessMax = message.StepApplied.StalenessMax,
+            Traffic = new(message.StepApplied.PushedBytes, message.StepApplied.BroadcastBytes),
         },
         Wire.MemberMessage.BodyOneofCase.StepReached => new Msg.StepReached(message.StepReached.Term, message.StepReached.Partition, message.StepReached.Step),
         Wire.MemberMessage.BodyOneofCase.NormsMeasured => new Msg.NormsMeasured(

@@ -134,6 +134,30 @@ public class StepClockTests
         Assert.False(clock.EvaluationDue);
     }
 
+    // Workers that hold gradients back have to know before a step that its version is saved.
+    [Theory]
+    [InlineData(5, 10)]
+    [InlineData(10, 11)]
+    [InlineData(17, 20)]
+    public void EndEarly_WhereSavingIsForetold_EndsAStepBehindTheGrant(long committed, long end)
+    {
+        var clock = new StepClock(Plan(evaluates: committed <= 10) with { ForetellsSaving = true });
+        RunTo(clock, committed);
+        clock.Grant();
+        long granted = clock.Granted;
+        clock.EndEarly();
+        clock.Grant();
+        Assert.Equal(end, clock.End);
+        if (clock.Granted == granted) Assert.DoesNotContain(end, clock.Checkpoints.Where(v => v > granted));
+        while (clock.Committed < clock.End)
+        {
+            clock.Grant();
+            // Whatever is granted is foretold in the same breath.
+            Assert.Equal(clock.Granted == end, clock.Checkpoints.Contains(end));
+            clock.Applied(0, clock.Committed, 1);
+        }
+    }
+
     [Fact]
     public void Evaluation_OfAJobResumedAtItsEnd_IsDueAtOnce()
     {

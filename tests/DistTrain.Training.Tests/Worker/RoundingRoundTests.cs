@@ -11,6 +11,7 @@ namespace DistTrain.Training.Tests.Worker;
 public sealed unsafe class RoundingRoundTests
 {
     private const int Shards = 7;
+    private const long Step = 5;
 
     private static readonly ParameterLayout Layout = new([("a", [40], TensorRole.Parameter), ("b", [5000], TensorRole.Parameter)]);
     private static readonly BucketPlan Plan = new(Layout, 1, 4096);
@@ -26,6 +27,23 @@ public sealed unsafe class RoundingRoundTests
         {
             Assert.Equal(expected.Select(BitConverter.SingleToInt32Bits), Root(format, assignment).Select(BitConverter.SingleToInt32Bits));
         }
+    }
+
+    [Fact]
+    public void Int8Root_OfAnyAssignment_HasTheSameBits()
+    {
+        var wire = new Int8Format(Layout, 3);
+        float[] expected = Root(wire, [[0], [1], [2], [3], [4], [5], [6]]);
+        foreach (int[][] assignment in (int[][][])[[[0, 1, 2, 3, 4, 5, 6]], [[0, 1, 2], [3, 4, 5, 6]], [[6, 0], [1, 5], [2, 3, 4]]])
+        {
+            Assert.Equal(expected.Select(BitConverter.SingleToInt32Bits), Root(wire, assignment).Select(BitConverter.SingleToInt32Bits));
+        }
+
+        // Seven values between -4 and 4, of which each tensor's largest sum gives the step; the tensors' steps differ.
+        float[][] leaves = [.. Enumerable.Range(0, Shards).Select(Leaf)];
+        float[] exact = [.. Enumerable.Range(0, expected.Length).Select(i => leaves.Sum(leaf => leaf[i]))];
+        for (int i = 0; i < expected.Length; i++) Assert.Equal(exact[i], expected[i], 1f);
+        Assert.NotEqual(expected, Root(new Int8Format(Layout, 4), [[0, 1, 2, 3, 4, 5, 6]]));
     }
 
     [Fact]
@@ -70,18 +88,19 @@ public sealed unsafe class RoundingRoundTests
         return value;
     }
 
-    private static float[] Root(FloatFormat format, int[][] workers)
+    private static float[] Root(FloatFormat format, int[][] workers) => Root(WireFormat.Of(format), workers);
+
+    private static float[] Root(WireFormat wire, int[][] workers)
     {
-        var wire = WireFormat.Of(format);
         using var pool = new SegmentPool();
-        var tables = Plan.Buckets.Select(_ => new SegmentTable(Tree, pool, wire)).ToArray();
+        var tables = Plan.Buckets.Select(b => new SegmentTable(Tree, pool, wire, b)).ToArray();
         foreach (int[] shards in workers)
         {
             int[] sorted = [.. shards.Order()];
             using var vectors = new GradientVectors(Layout.Length);
             using var round = new GradientRound(Layout.Length, wire, vectors);
             var rows = new ShardRows(Tree, sorted, 70, apart: true);
-            round.Begin(0, rows);
+            round.Begin(Step, rows);
             for (int i = 0; i < sorted.Length; i++) Leaf(sorted[i]).CopyTo(new Span<float>((void*)rows.Plan.Gradients[i], (int)Layout.Length));
             foreach (Bucket bucket in Plan.Buckets)
             {
@@ -89,10 +108,10 @@ public sealed unsafe class RoundingRoundTests
                 for (int node = 0; node < round.Sent.Count; node++)
                 {
                     NativeSpan payload = round.Payload(node, bucket);
-                    Assert.Equal(bucket.Length / 2, payload.Length);
+                    Assert.True(wire.Fits(bucket, payload.Length));
                     ISegmentBuffer buffer = pool.Rent(bucket.Length);
-                    wire.Unpack(payload, (float*)buffer.Elements.Address, bucket.Length);
-                    tables[bucket.Index].Place(Tree.Find(round.Sent[node]), default, buffer);
+                    Assert.True(wire.Unpack(payload, (float*)buffer.Elements.Address, bucket));
+                    tables[bucket.Index].Place(Tree.Find(round.Sent[node]), default, buffer, Step);
                 }
             }
         }
