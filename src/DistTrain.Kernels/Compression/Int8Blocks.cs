@@ -23,7 +23,7 @@ public static unsafe class Int8Blocks
     public const uint MostBlocks = uint.MaxValue / RandomBlocks;
 
     private const int RandomBlocks = Block / 8;
-    private const int Group = 64;
+    private const int Group = 128;
     private const float Magic = 12582912;   // 1.5 · 2^23: a sum with it is a rounded integer in its low bits
 
     /// <summary>Words of four bytes that (length) values are packed into.</summary>
@@ -145,7 +145,7 @@ public static unsafe class Int8Blocks
             for (int group = 0; group < count; group += Group)
             {
                 PhiloxWords.Fill<T>(Random, Step, randomBlock + ((uint)group / 8), words);
-                for (int v = 0; v < 4; v++)
+                for (int v = 0; v < 8; v++)
                 {
                     int at = group + (16 * v), left = count - at;
                     if (left <= 0) break;

@@ -77,7 +77,10 @@ public static unsafe class TopKBlocks
         if (!(fraction > 0 && fraction <= 1)) throw new ArgumentOutOfRangeException(nameof(fraction), fraction, "The fraction must be above 0 and at most 1.");
     }
 
-    /// <summary>Items are blocks.</summary>
+    /// <summary>
+    /// Items are blocks. As many groups of 16 hold a value of some size as values are sent: then no smaller value is, and only what
+    /// these groups hold is looked at.
+    /// </summary>
     private struct Kernel : IRangeKernel
     {
         public double Fraction;
@@ -89,21 +92,25 @@ public static unsafe class TopKBlocks
         public readonly void Run<T>(nint begin, nint end)
             where T : struct, ILanes<T>
         {
-            float* sizes = Workspace.Get(Block);
+            float* sizes = Workspace.Get((3 * Block) + (Block / 16));
+            float* candidates = sizes + Block, groups = candidates + Block;
+            int* places = (int*)(groups + (Block / 16));
             for (nint block = begin; block < end; block++)
             {
                 int count = (int)Math.Min(Block, Length - (block * Block)), sent = Count(Fraction, count);
                 float* y = HeldBack + (block * Block);
-                int largest = Add<T>(X + (block * Block), y, sizes, count);
-                (int least, int atLeast) = Least<T>(sizes, count, sent, largest);
+                int largest = Add<T>(X + (block * Block), y, sizes, groups, count);
+                int floor = sent <= (count + 15) / 16 ? Least<T>(groups, (count + 15) / 16, sent, largest).Bits : 0;
+                int found = Candidates((int*)sizes, (int*)groups, count, floor, (int*)candidates, places);
+                (int least, int atLeast) = Least<T>(candidates, found, sent, largest);
                 // Of those that are as large as the least one sent, only the first ones are, where there are too many.
-                int ofLeast = atLeast == sent ? sent : sent - (count - Below<T>(sizes, count, least + 1));
-                Take((float*)(Packed + (block * BlockWords(Fraction, Block))), y, (int*)sizes, count, sent, least, ofLeast);
+                int ofLeast = atLeast == sent ? sent : sent - (found - Below<T>(candidates, found, least + 1));
+                Take((float*)(Packed + (block * BlockWords(Fraction, Block))), y, (int*)candidates, places, found, sent, least, ofLeast);
             }
         }
 
-        // y += x, sizes = |y|, behind them up to whole vectors 0; the bits of the largest size.
-        private static int Add<T>(float* x, float* y, float* sizes, int count)
+        // y += x, sizes = |y|, groups = the largest of each 16; the bits of the largest of all.
+        private static int Add<T>(float* x, float* y, float* sizes, float* groups, int count)
             where T : struct, ILanes<T>
         {
             T magnitude = T.BroadcastBits(0x7FFFFFFF), infinity = T.BroadcastBits(Infinity), most = T.Zero;
@@ -114,11 +121,30 @@ public static unsafe class TopKBlocks
                 T size = T.Select(T.Equal(sum, sum), T.And(sum, magnitude), infinity);
                 most = T.Greater(size, most);
                 T.Store(sizes + i, size);
+                groups[i / 16] = T.First(T.LargestInAll(size));
                 if (left >= 16) T.Store(y + i, sum);
                 else T.StorePartial(y + i, sum, left);
             }
 
             return BitConverter.SingleToInt32Bits(T.First(T.LargestInAll(most)));
+        }
+
+        // Sizes of at least so many bits, and where they stand, ascending.
+        private static int Candidates(int* sizes, int* groups, int count, int floor, int* candidates, int* places)
+        {
+            int found = 0;
+            for (int group = 0; group * 16 < count; group++)
+            {
+                if (groups[group] < floor) continue;
+                int end = Math.Min((group + 1) * 16, count);
+                for (int i = group * 16; i < end; i++)
+                {
+                    (candidates[found], places[found]) = (sizes[i], i);
+                    found += sizes[i] >= floor ? 1 : 0;
+                }
+            }
+
+            return found;
         }
 
         // The largest bits that at least so many sizes reach, and how many do, by halving; fewer halvings where exactly as many do.
@@ -150,13 +176,14 @@ public static unsafe class TopKBlocks
             return (int)T.Sum(T.BitsToFloat(below));
         }
 
-        private static void Take(float* values, float* y, int* sizes, int count, int sent, int least, int ofLeast)
+        private static void Take(float* values, float* y, int* candidates, int* places, int found, int sent, int least, int ofLeast)
         {
             ushort* indices = (ushort*)(values + sent);
             int k = 0;
-            for (int i = 0; i < count && k < sent; i++)
+            for (int c = 0; c < found && k < sent; c++)
             {
-                if (sizes[i] < least || (sizes[i] == least && ofLeast-- <= 0)) continue;
+                if (candidates[c] < least || (candidates[c] == least && ofLeast-- <= 0)) continue;
+                int i = places[c];
                 (values[k], indices[k]) = (y[i], (ushort)i);
                 y[i] = 0;
                 k++;
