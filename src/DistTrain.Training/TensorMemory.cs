@@ -4,7 +4,7 @@ using DistTrain.Kernels;
 namespace DistTrain.Training;
 
 /// <summary>Native fp32 memory, all +0, that other processes of this host may read where that was asked for and can be had.</summary>
-internal sealed unsafe class TensorMemory : IDisposable
+public sealed unsafe class TensorMemory : IDisposable
 {
     private readonly NativeBuffer? _private;
     private readonly SharedRegion? _shared;
@@ -16,8 +16,10 @@ internal sealed unsafe class TensorMemory : IDisposable
         if (_shared is null) _private = new NativeBuffer(length);
     }
 
+    /// <summary>The first float, 64-byte aligned.</summary>
     public float* Pointer => _private is { } buffer ? buffer.Pointer : (float*)_shared!.Address;
 
+    /// <summary>Gives the memory back.</summary>
     public void Dispose()
     {
         _private?.Dispose();

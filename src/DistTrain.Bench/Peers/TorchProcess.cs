@@ -24,11 +24,24 @@ internal sealed class TorchProcess : IDisposable
     /// <exception cref="DistTrainException"><paramref name="python"/> has no PyTorch, or is no Python.</exception>
     public static TorchProcess? TryStart(string? python, Action<string> note)
     {
+        return TryFind(python, note)?.Started;
+    }
+
+    /// <summary>The first Python that has PyTorch; null when there is none. As <see cref="TryStart(string?, Action{string})"/> finds it.</summary>
+    public static string? FindPython(string? python, Action<string> note)
+    {
+        if (TryFind(python, note) is not { } found) return null;
+        found.Started.Dispose();
+        return found.Python;
+    }
+
+    private static (TorchProcess Started, string Python)? TryFind(string? python, Action<string> note)
+    {
         using var reader = new StreamReader(typeof(TorchProcess).Assembly.GetManifestResourceStream("DistTrain.Bench.torch_peer.py")!);
         string script = reader.ReadToEnd();
         foreach (string candidate in python is null ? ["python3", "/usr/bin/python3"] : new[] { python })
         {
-            if (TryStart(candidate, script) is { } started) return started;
+            if (TryStart(candidate, script) is { } started) return (started, candidate);
         }
         if (python is not null) throw new DistTrainException(ExitCode.BadUsage, $"--python: '{python}' is no Python that has PyTorch");
         note("PyTorch: no Python with it was found (--python names one); its columns stay empty");

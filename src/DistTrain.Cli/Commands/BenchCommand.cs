@@ -1,48 +1,28 @@
 using System.CommandLine;
-using System.Globalization;
-using System.Text.Json.Serialization;
 using DistTrain.Bench;
+using DistTrain.Bench.Distributed;
 using DistTrain.Bench.Training;
 using DistTrain.Core;
-using DistTrain.Kernels;
 
 namespace DistTrain.Cli.Commands;
 
-/// <summary>What <c>bench … --json</c> writes.</summary>
-internal sealed record BenchReport(
-    [property: JsonPropertyName("results")] IReadOnlyList<BenchRow> Results,
-    [property: JsonPropertyName("simd")] string Simd,
-    [property: JsonPropertyName("cores")] int Cores,
-    [property: JsonPropertyName("numerics_revision")] int NumericsRevision,
-    [property: JsonPropertyName("notes")] IReadOnlyList<string> Notes);
-
-/// <summary>One of its results.</summary>
-internal sealed record BenchRow(
-    [property: JsonPropertyName("name")] string Name,
-    [property: JsonPropertyName("value")] double Value,
-    [property: JsonPropertyName("unit")] string Unit,
-    [property: JsonPropertyName("peer")] string? Peer,
-    [property: JsonPropertyName("peer_value")] double? PeerValue,
-    [property: JsonPropertyName("ratio")] double? Ratio,
-    [property: JsonPropertyName("ratio_low")] double? RatioLow,
-    [property: JsonPropertyName("ratio_high")] double? RatioHigh);
-
-/// <summary><c>bench kernels</c> and <c>bench train</c>: measure this machine.</summary>
+/// <summary><c>bench kernels</c>, <c>bench train</c> and <c>bench channel</c>: measure this machine.</summary>
 internal static class BenchCommand
 {
     public static Command Create(CliContext context)
     {
         var command = new Command("bench", "Measures this machine: our kernels against its limits and against peers, in turn.");
-        command.Add(Measure(context, "kernels", "Measures kernels against the FMA peak, memory bandwidth, OpenBLAS and PyTorch (where they are).", KernelCases.All));
-        command.Add(Measure(context, "train", "Measures whole training steps of one worker with one thread against PyTorch and the FMA peak.", TrainCases.All));
+        command.Add(Measure(context, "kernels", "Measures kernels against the FMA peak, memory bandwidth, OpenBLAS and PyTorch (where they are).", KernelCases.All, null));
+        command.Add(Measure(context, "train", "Measures whole training steps against PyTorch: of one worker with one thread, or of a cluster.", TrainCases.All, new ClusterBenchOptionsReader()));
+        command.Add(BenchChannelCommand.Create(context));
         return command;
     }
 
-    private static Command Measure(CliContext context, string name, string description, IEnumerable<BenchCase> all)
+    private static Command Measure(CliContext context, string name, string description, IEnumerable<BenchCase> all, ClusterBenchOptionsReader? clusters)
     {
         var command = new Command(name, description);
         var filters = new Argument<string[]>("NAME") { Arity = ArgumentArity.ZeroOrMore, Description = "Only what has one of these in its name; all when there is none." };
-        var seconds = new Option<double>("--seconds") { HelpName = "S", DefaultValueFactory = _ => 2, Description = "Seconds for each, about." };
+        var seconds = new Option<double>("--seconds") { HelpName = "S", DefaultValueFactory = _ => 2, Description = "Seconds for each, about; of a cluster, for each run." };
         var core = new Option<int>("--core") { HelpName = "N", DefaultValueFactory = _ => KernelBenchOptions.LastCore(), Description = "The core that single-threaded ones are pinned to." };
         var free = new Option<bool>("--no-pin") { Description = "Leaves them on any core." };
         var list = new Option<bool>("--list") { Description = "Prints the names and measures nothing." };
@@ -50,59 +30,41 @@ internal static class BenchCommand
         var python = new Option<string?>("--python") { HelpName = "FILE", Description = "The Python that has PyTorch; looked for when not given." };
         Option<string?> json = CommandTree.JsonOption();
         command.Add(filters);
-        foreach (Option option in new Option[] { seconds, core, free, list, alone, python, json }) command.Add(option);
+        foreach (Option option in (Option[])[seconds, core, free, list, alone, python, .. clusters?.All ?? [], json]) command.Add(option);
         command.SetAction((parsed, cancellation) =>
         {
             string? jsonFile = parsed.GetValue(json);
             JsonFile.CheckPlace(jsonFile);
+            ClusterBenchOptions? cluster = clusters?.Read(parsed);
             string[] asked = parsed.GetValue(filters) ?? [];
-            List<BenchCase> cases = [.. all.Where(c => asked.Length == 0 || asked.Any(f => c.Name.Contains(f, StringComparison.Ordinal)))];
-            foreach (string unknown in asked.Where(f => !cases.Exists(c => c.Name.Contains(f, StringComparison.Ordinal)) && cases.Count > 0)) context.Error.WriteLine($"disttrain: bench {name}: nothing has {unknown} in its name");
-            if (cases.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
+            List<string> names = [.. cluster is null ? all.Select(c => c.Name) : ClusterBench.Names];
+            foreach (string unknown in asked.Where(f => !names.Exists(n => n.Contains(f, StringComparison.Ordinal)))) context.Error.WriteLine($"disttrain: bench {name}: nothing has {unknown} in its name");
+            names.RemoveAll(n => asked.Length > 0 && !asked.Any(f => n.Contains(f, StringComparison.Ordinal)));
+            if (names.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
             if (!parsed.GetValue(free) && !KernelBenchOptions.HasCore(parsed.GetValue(core))) throw new DistTrainException(ExitCode.BadUsage, $"--core: this machine has no core {parsed.GetValue(core)}");
             if (parsed.GetValue(list))
             {
-                foreach (BenchCase one in cases) context.Out.WriteLine(one.Name);
+                foreach (string one in names) context.Out.WriteLine(one);
                 return Task.FromResult(0);
             }
+
+            if (cluster is not null)
+            {
+                ClusterBenchOptions runs = cluster with { Filters = asked, Seconds = parsed.GetValue(seconds), Peers = !parsed.GetValue(alone), Python = parsed.GetValue(python) };
+                return Task.FromResult(BenchReport.Collect(context, jsonFile, "cluster", note => ClusterBench.Run([context.Executable.File, .. context.Executable.Prefix], runs, note, cancellation)));
+            }
+
             var options = new KernelBenchOptions
             {
+                Filters = asked,
                 Seconds = parsed.GetValue(seconds),
                 Core = parsed.GetValue(free) ? -1 : parsed.GetValue(core),
                 Peers = !parsed.GetValue(alone),
                 Python = parsed.GetValue(python),
             };
-            List<string> notes = [];
-            var rows = new List<BenchRow>();
-            context.Out.WriteLine($"{"kernel",-46} {"value",10} {"unit",-8} {"peer",-16} {"peer's",10} {"ratio",7}   quartiles");
-            int code = 0;
-            try
-            {
-                foreach (BenchResult result in KernelBench.Run(cases, options, Note, cancellation))
-                {
-                    rows.Add(new(result.Name, result.Value, result.Unit, result.Peer, result.PeerValue, result.Ratio, result.RatioLow, result.RatioHigh));
-                    context.Out.WriteLine(Line(result));
-                }
-            }
-            catch (OperationCanceledException)
-            {
-                Note("interrupted: what follows was not measured");
-                code = (int)ExitCode.Interrupted;
-            }
-            JsonFile.Write(jsonFile, new BenchReport(rows, SimdPath.Current.ToString(), Environment.ProcessorCount, NumericsRevision.Current, notes));
-            return Task.FromResult(code);
-
-            void Note(string text)
-            {
-                notes.Add(text);
-                context.Error.WriteLine($"disttrain: {text}");
-            }
+            return Task.FromResult(BenchReport.Collect(context, jsonFile, "kernel", note => KernelBench.Run(all, options, note, cancellation)));
         });
         return command;
     }
-
-    private static string Line(BenchResult r) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"{r.Name,-46} {r.Value,10:G4} {r.Unit,-8} {r.Peer ?? "",-16} {(r.PeerValue is { } v ? v.ToString("G4", CultureInfo.InvariantCulture) : r.Peer is null ? "" : "not here"),10} {(r.Ratio is { } q ? q.ToString("F3", CultureInfo.InvariantCulture) : ""),7}{(r.Ratio is null ? "" : string.Create(CultureInfo.InvariantCulture, $"   {r.RatioLow:F3} to {r.RatioHigh:F3}"))}");
 }

@@ -128,7 +128,7 @@ internal static class MemberRoles
         public ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation) =>
             _server?.CompleteSegmentAsync(header, buffer, cancellation) ?? ValueTask.CompletedTask;
 
-        public IWeightsSubscription Subscribe(long term, ulong incarnation) =>
-            _server?.Subscribe(term, incarnation) ?? throw new DistTrainException(ExitCode.ClusterLost, "this server has joined no job yet");
+        public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false) =>
+            _server?.Subscribe(term, incarnation, inline) ?? throw new DistTrainException(ExitCode.ClusterLost, "this server has joined no job yet");
     }
 }

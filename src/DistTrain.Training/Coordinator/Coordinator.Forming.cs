@@ -69,6 +69,7 @@ public sealed partial class Coordinator
         if (_plan.Watched is { } watched) _watch = new GradientWatch(watched, _servers.Count);
         if (_plan.NormedLayout is { } layout) _norms = new NormsRound(layout, _servers.Count, _plan.NormedVectors);
         _events.Started(Workers.Count(), _servers.Count);
+        if (ShardShares.Doubt(_plan.Shards, Workers.Count()) is { } doubt) _events.Warn(doubt);
         BeginJudging();
         _clock.Grant();
         foreach (Session worker in Workers) worker.Link.Send(Topology());

@@ -20,6 +20,7 @@ public sealed partial class Coordinator : IActor
     private readonly ICoordinatorEvents _events;
     private readonly TimeProvider _time;
     private readonly StepClock _clock;
+    private readonly GrantPace _pace;
     private readonly Dictionary<IMemberLink, Session> _sessions = [];
     private readonly HashSet<long> _saved = [];
     private readonly HashSet<long> _asked = [];
@@ -46,6 +47,7 @@ public sealed partial class Coordinator : IActor
     {
         (_plan, _membership, _events, _expectCheckpoint, _time) = (plan, membership, events, expectCheckpoint, time);
         _clock = new StepClock(plan);
+        _pace = new GrantPace(time);
         _judged = plan.Monitoring?.Begin(plan.Evaluations) ?? EvaluationRecord.Empty;
         _began = time.GetTimestamp();
     }
@@ -173,8 +175,10 @@ public sealed partial class Coordinator : IActor
         }
 
         if (_clock.EvaluationDue) StartEvaluation();
-        _clock.Grant();
-        SendClock();
+        _pace.Committed();
+        _clock.Ahead = _pace.Window;
+        if (!_plan.Consistency.IsSync) _clock.Grant();
+        if (!_plan.Consistency.IsSync || (_clock.GrantDue && _clock.Grant())) SendClock();
         EndWhenDone();
     }
 

@@ -93,11 +93,11 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
         _self!.TellAsync(new SegmentArrived(header, buffer), null, cancellation);
 
     /// <inheritdoc/>
-    public IWeightsSubscription Subscribe(long term, ulong incarnation)
+    public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false)
     {
         IServerLoop? loop = _loop;
         return loop is not null && loop.Term == term
-            ? loop.Broadcast.Subscribe(incarnation)
+            ? loop.Broadcast.Subscribe(inline, incarnation)
             : throw new DistTrainException(ExitCode.ClusterLost, $"this server is at term {loop?.Term ?? 0}, the subscription is for term {term}");
     }
 

@@ -17,6 +17,9 @@ internal sealed unsafe class PartitionState : IDisposable
 {
     private const int MostBlocksAtOnce = 64;
 
+    // What is updated at once: gradient, weights and state of it fit into the L2 cache, beside a worker's.
+    private const int PieceLength = 8 * 1024;
+
     // Floats of a page of memory, the largest there are: pages of 64 KiB hold whole ones of 4.
     private const int PageLength = 16 * 1024;
 
@@ -25,6 +28,7 @@ internal sealed unsafe class PartitionState : IDisposable
     private readonly TensorMemory _weights;
     private readonly nint[] _halves;
     private readonly NativeBuffer[] _state;
+    private readonly NativeBuffer _piece = new(PieceLength);
     private readonly TensorMemory[] _packed = [];
     private readonly long[] _packedAt = [];
     private readonly ImmutableArray<UpdateRange>[] _ranges;
@@ -108,55 +112,43 @@ internal sealed unsafe class PartitionState : IDisposable
 
     /// <summary>
     /// Takes a bucket from version <paramref name="step"/> to the next: copies the weights to the other half and
-    /// updates them there. With a total weight of zero the step changes nothing.
+    /// updates them there, piece by piece, so that a piece stays in the cache from its copy to its update. With a total weight of zero
+    /// the step changes nothing.
     /// </summary>
     /// <param name="bucket">The bucket.</param>
     /// <param name="step">The step.</param>
-    /// <param name="gradientSum">The root of the shard tree; not changed.</param>
-    /// <param name="stats">Its statistics.</param>
+    /// <param name="gradientSum">The root of the shard tree, or its left child; not changed.</param>
+    /// <param name="stats">The root's statistics.</param>
     /// <param name="decision">What the norms over the whole model came to; null where the rule needs none.</param>
-    /// <param name="part">That this is only a segment of the step; null for all of it.</param>
-    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, StepPart? part = null)
+    /// <param name="right">The root's right child, where the two were not joined; not changed.</param>
+    /// <param name="part">That this is only a segment of the step, which updates the weights in place; null for all of it.</param>
+    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, NativeSpan right = default, StepPart? part = null)
     {
-        float* next = (float*)Weights(step + 1, bucket.Offset, bucket.Length).Address;
-        if (part is null) Weights(step, bucket.Offset, bucket.Length).Span.CopyTo(new Span<float>(next, bucket.Length));
-        if (stats.WeightSum == 0) return;
-        Span<nint> state = stackalloc nint[_state.Length];
-        bool overflow = decision is { Overflow: true };
+        if (stats.WeightSum == 0)
+        {
+            if (part is null) CopyWeights(step, bucket.Offset, bucket.Length);
+            return;
+        }
+
+        float* left = (float*)gradientSum.Address - bucket.Offset;
+        float* other = right.Address == 0 ? null : (float*)right.Address - bucket.Offset;
         foreach (UpdateRange range in RangesOf(bucket))
         {
-            float* weights = next + (range.Offset - bucket.Offset);
-            float* gradient = (float*)gradientSum.Address + (range.Offset - bucket.Offset);
-            if (range.Tensor == _rule.LossScale) LossScale.Advance(new Span<float>(weights, 2), overflow);
-            if (overflow || range.Tensor == _rule.LossScale) continue;
-            if (range.Role == TensorRole.Buffer)
-            {
-                Blend(weights, gradient, range.Length, stats.Examples, _rule.BufferMomentum!(range.Tensor) * (part?.Share ?? 1));
-                continue;
-            }
-
-            if (range.Group is { Frozen: true }) continue;
-            UpdateContext context = Context(range.Tensor, step, stats, decision);
+            UpdateContext context = range.Role == TensorRole.Buffer ? default : Context(range.Tensor, step, stats, decision);
             if (part is { } p) context = context with { Step = p.Update, LearningRate = context.LearningRate * p.Share };
-
-            if (_rule.ClipValue is { } most)
+            for (long at = range.Offset; at < range.Offset + range.Length; at += PieceLength)
             {
-                float* cut = Workspace(range.Length);
-                Elementwise.Clamp((float)(most * stats.WeightSum), gradient, cut, range.Length);
-                gradient = cut;
-            }
+                UpdateRange piece = range with { Offset = at, Length = (int)Math.Min(PieceLength, range.Offset + range.Length - at) };
+                if (part is null) CopyWeights(step, at, piece.Length);
+                float* gradient = left + at;
+                if (other != null)
+                {
+                    Elementwise.Add(gradient, other + at, _piece.Pointer, piece.Length, KernelPool.Single);
+                    gradient = _piece.Pointer;
+                }
 
-            if (_rule.L1 != 0 && context.Decays)
-            {
-                // The clip, which is still to come, leaves penalties alone.
-                float* penalised = Workspace(range.Length);
-                Elementwise.AddSigns((float)(_rule.L1 * stats.WeightSum / context.Clip), weights, gradient, penalised, range.Length);
-                gradient = penalised;
+                Apply(piece, step, gradient, stats, context, decision is { Overflow: true }, part?.Share ?? 1);
             }
-
-            if (_direction is not null) gradient = _direction.Pointer + (range.Offset - _partition.Offset);
-            State(range, state);
-            _rule.Optimizer.Update(context, weights, gradient, state, range.Length, KernelPool.Single);
         }
 
         if (part is null) AdvanceAverages(bucket, step);
@@ -164,6 +156,42 @@ internal sealed unsafe class PartitionState : IDisposable
 
     /// <summary>Takes a bucket's averages to the version after a step, whose weights are there.</summary>
     public void AdvanceAverages(Bucket bucket, long step) => _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
+
+    private void Apply(in UpdateRange range, long step, float* gradient, SegmentStats stats, in UpdateContext context, bool overflow, double share)
+    {
+        float* weights = (float*)Weights(step + 1, range.Offset, range.Length).Address;
+        if (range.Tensor == _rule.LossScale) LossScale.Advance(new Span<float>(weights, 2), overflow);
+        if (overflow || range.Tensor == _rule.LossScale) return;
+        if (range.Role == TensorRole.Buffer)
+        {
+            Blend(weights, gradient, range.Length, stats.Examples, _rule.BufferMomentum!(range.Tensor) * share);
+            return;
+        }
+
+        if (range.Group is { Frozen: true }) return;
+        if (_rule.ClipValue is { } most)
+        {
+            float* cut = Workspace(range.Length);
+            Elementwise.Clamp((float)(most * stats.WeightSum), gradient, cut, range.Length);
+            gradient = cut;
+        }
+
+        if (_rule.L1 != 0 && context.Decays)
+        {
+            // The clip, which is still to come, leaves penalties alone.
+            float* penalised = Workspace(range.Length);
+            Elementwise.AddSigns((float)(_rule.L1 * stats.WeightSum / context.Clip), weights, gradient, penalised, range.Length);
+            gradient = penalised;
+        }
+
+        if (_direction is not null) gradient = _direction.Pointer + (range.Offset - _partition.Offset);
+        Span<nint> state = stackalloc nint[_state.Length];
+        State(range, state);
+        _rule.Optimizer.Update(context, weights, gradient, state, range.Length, KernelPool.Single);
+    }
+
+    private void CopyWeights(long step, long offset, int length) =>
+        Weights(step, offset, length).Span.CopyTo(Weights(step + 1, offset, length).Span);
 
     /// <summary>Sets weights at version 0, by offset in the flat vector: averages begin with them.</summary>
     public void Initialise(long offset, ReadOnlySpan<float> values)
@@ -253,6 +281,7 @@ internal sealed unsafe class PartitionState : IDisposable
     public void Dispose()
     {
         _weights.Dispose();
+        _piece.Dispose();
         foreach (TensorMemory buffer in _packed) buffer.Dispose();
         foreach (NativeBuffer buffer in _state) buffer.Dispose();
         _workspace?.Dispose();

@@ -37,8 +37,23 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     /// <summary>The root's statistics.</summary>
     public SegmentStats Stats => _stats[0];
 
-    /// <summary>The root's gradient sum; null for evaluations, which have no payload.</summary>
-    public ISegmentBuffer? Root => _buffers[0];
+    /// <summary>The root's gradient sum, joined now if it wasn't; null for evaluations, which have no payload.</summary>
+    public ISegmentBuffer? Root
+    {
+        get
+        {
+            if (_buffers[0] is null && Complete && Pending) _buffers[0] = JoinBuffers(Take(tree.Left(0)), Take(tree.Right(0)));
+            return _buffers[0];
+        }
+    }
+
+    /// <summary>
+    /// The root's two children where they wait to be joined, so that whoever reads the sum can add them on the way: what a
+    /// format that rounds can't leave to others is always joined here.
+    /// </summary>
+    public (NativeSpan Left, NativeSpan Right)? Halfway => Complete && Pending ? (_buffers[tree.Left(0)]!.Elements, _buffers[tree.Right(0)]!.Elements) : null;
+
+    private bool Pending => tree.Left(0) >= 0 && _buffers[tree.Left(0)] is not null && _buffers[tree.Right(0)] is not null;
 
     /// <summary>Places a segment, whose buffer now belongs to the table.</summary>
     public Placement Place(int node, SegmentStats stats, ISegmentBuffer? buffer)
@@ -57,7 +72,8 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
             int left = tree.Left(parent), right = tree.Right(parent);
             if (!_full[left] || !_full[right]) break;
             if (parent == 0 && _buffers[left] is { } a && _buffers[right] is { } b) Halves?.Invoke(a, _stats[left], b, _stats[right]);
-            Fill(parent, SegmentStats.Join(_stats[left], _stats[right]), JoinBuffers(Take(left), Take(right)));
+            bool waits = parent == 0 && wire is null or { IsExact: true } && _buffers[left] is not null;
+            Fill(parent, SegmentStats.Join(_stats[left], _stats[right]), waits ? null : JoinBuffers(Take(left), Take(right)));
         }
 
         return Complete ? Placement.Complete : Placement.Kept;

@@ -134,7 +134,8 @@ internal sealed class ServerLoop : IServerLoop
         Bucket bucket = _state.Partition.Buckets[local];
         SegmentStats stats = table.Stats;
         if (_state.Rule.Watches(_steps[local])) _watched.Root(local, table.Root!.Elements);
-        _state.Apply(bucket, _steps[local], table.Root!.Elements, stats, decision);
+        (NativeSpan gradient, NativeSpan right) = table.Halfway ?? (table.Root!.Elements, default);
+        _state.Apply(bucket, _steps[local], gradient, stats, decision, right);
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
         _cuts.Copy(bucket, _steps[local]);

@@ -34,11 +34,12 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
 
     public void Commit(long committedVersion) => Volatile.Write(ref _committed, committedVersion);
 
-    public IWeightsSubscription Subscribe(ulong incarnation = 0)
+    /// <summary>A new subscriber; with <paramref name="inline"/>, what awaits it runs within <see cref="Publish"/>.</summary>
+    public IWeightsSubscription Subscribe(bool inline = false, ulong incarnation = 0)
     {
         lock (_lock)
         {
-            var subscription = new Subscription(this, incarnation);
+            var subscription = new Subscription(this, inline, incarnation);
             if (_closed) subscription.Close();
             else _subscriptions.Add(subscription);
             return subscription;
@@ -68,12 +69,12 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private readonly int[] _queued;
         private readonly Queue<(int Local, long Version)> _before = new();
 
-        public Subscription(WeightsBroadcast owner, ulong incarnation)
+        public Subscription(WeightsBroadcast owner, bool inline, ulong incarnation)
         {
             (_owner, _incarnation) = (owner, incarnation);
             _buckets = owner._published.Length;
             _queued = new int[2 * _buckets];
-            _waiting = Channel.CreateUnbounded<int>(new UnboundedChannelOptions { SingleReader = true });
+            _waiting = Channel.CreateUnbounded<int>(new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = inline });
             long committed = Volatile.Read(ref owner._committed);
             for (int local = 0; local < _buckets; local++)
             {

@@ -95,6 +95,8 @@ public sealed class Worker : IActor, IAsyncDisposable
                 break;
             case WeightsComplete weights when IsCurrent(weights.Term) && weights.Version > _version:
                 _version = weights.Version;
+                // Every bucket of every partition has come to this version: the steps below it are committed.
+                _committed = Math.Max(_committed, _version);
                 if (_version > _step) StandAt(_version);
                 break;
             case WeightsArrived arrived when IsCurrent(arrived.Term):

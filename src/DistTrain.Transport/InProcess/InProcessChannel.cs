@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Memory;
@@ -21,7 +20,7 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
         IParameterServerPort port = resolve(server);
         try
         {
-            return Task.FromResult<IServerConnection>(new Connection(port, port.Subscribe(term, incarnation), sink));
+            return Task.FromResult<IServerConnection>(new Connection(port, port.Subscribe(term, incarnation, inline: true), sink));
         }
         catch (DistTrainException e)
         {
@@ -31,49 +30,55 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
 
     private sealed class Connection : IServerConnection
     {
-        private readonly Channel<(SegmentHeader Header, NativeSpan Payload)> _segments =
-            Channel.CreateUnbounded<(SegmentHeader, NativeSpan)>(new UnboundedChannelOptions { SingleReader = true });
-
         private readonly CancellationTokenSource _closing = new();
         private readonly TaskCompletionSource<string?> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly IParameterServerPort _port;
         private readonly IWeightsSubscription _subscription;
         private readonly IWeightsSink _sink;
-        private readonly Task _pumps;
+        private readonly List<Task> _pushing = [];
+        private readonly Task _pull;
         private int _disposed;
 
         public Connection(IParameterServerPort port, IWeightsSubscription subscription, IWeightsSink sink)
         {
             (_port, _subscription, _sink) = (port, subscription, sink);
-            _pumps = Task.WhenAll(Task.Run(PushAsync), Task.Run(PullAsync));
+            _pull = Task.Run(PullAsync);
         }
 
         public Task<string?> Lost => _lost.Task;
 
-        public void Push(in SegmentHeader header, NativeSpan payload) => _segments.Writer.TryWrite((header, payload));
+        // Straight into the server's mailbox; only where that is full does anything wait.
+        public void Push(in SegmentHeader header, NativeSpan payload)
+        {
+            if (_lost.Task.IsCompleted) return;
+            Task pushing = PushAsync(header, payload);
+            if (pushing.IsCompleted) return;
+            _pushing.RemoveAll(p => p.IsCompleted);
+            _pushing.Add(pushing);
+        }
 
         public async ValueTask DisposeAsync()
         {
             if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
-            _segments.Writer.TryComplete();
             await _closing.CancelAsync();
-            await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.WhenAll([_pull, .. _pushing]).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             _subscription.Dispose();
             _closing.Dispose();
             _lost.TrySetResult(null);
         }
 
-        private async Task PushAsync()
+        private async Task PushAsync(SegmentHeader header, NativeSpan payload)
         {
             try
             {
-                await foreach ((SegmentHeader header, NativeSpan payload) in _segments.Reader.ReadAllAsync(_closing.Token))
-                {
-                    ISegmentBuffer? lent = header.Kind == SegmentKind.Gradient ? new LentBuffer(payload) : null;
-                    await _port.CompleteSegmentAsync(header, lent, _closing.Token);
-                }
+                ISegmentBuffer? lent = header.Kind == SegmentKind.Gradient ? new LentBuffer(payload) : null;
+                await _port.CompleteSegmentAsync(header, lent, _closing.Token);
             }
-            catch (Exception e) when (!_closing.IsCancellationRequested)
+            catch (OperationCanceledException)
+            {
+                // This connection ends.
+            }
+            catch (Exception e)
             {
                 _lost.TrySetResult(e.Message);
             }
@@ -88,6 +93,8 @@ public sealed class InProcessChannel(Func<ServerAddress, IParameterServerPort> r
                     await _sink.ReadAsync(next.Header, next.Payload, SharedRegion.Find(next.Payload.Address)?.Region, _closing.Token);
                 }
 
+                // The server's own thread may be here.
+                await Task.Yield();
                 _lost.TrySetResult("the server has stopped");
             }
             catch (Exception e) when (!_closing.IsCancellationRequested)

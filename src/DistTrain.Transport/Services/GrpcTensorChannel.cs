@@ -50,6 +50,11 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         private readonly IGrpcCall<Wire.Segment, Wire.PushReply> _push;
         private readonly IWeightsSink _sink;
         private readonly SharedRegions _regions = new();
+        private readonly SharedRegions _lineRegions = new();
+        private readonly CancellationTokenSource _ending = new();
+        private readonly SharedLine<LineMessage>? _line;
+        private readonly TaskCompletionSource _lineRead = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private volatile bool _lined;
         private Task _pumps = Task.CompletedTask;
         private volatile bool _shares;
         private bool _closing;
@@ -57,7 +62,10 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         public Connection(IGrpcInvoker invoker, long term, ulong incarnation, IWeightsSink sink, bool share)
         {
             _sink = sink;
-            _weights = invoker.Send(ServiceMethods.Subscribe, new() { Term = term, Incarnation = incarnation, HostIdentity = share ? HostIdentity.Own : "" });
+            var request = new Wire.SubscribeRequest { Term = term, Incarnation = incarnation, HostIdentity = share ? HostIdentity.Own : "" };
+            _line = request.HostIdentity.Length > 0 ? SharedLine<LineMessage>.Create() : null;
+            if (_line is not null) request.Line = SharedRegions.Name(_line.Own, 0, SharedLine<LineMessage>.Length);
+            _weights = invoker.Send(ServiceMethods.Subscribe, request);
             _push = invoker.Open(ServiceMethods.Push);
         }
 
@@ -71,23 +79,39 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
                 Task.Run(PushAsync, CancellationToken.None), Task.Run(PullAsync, CancellationToken.None), Task.Run(WatchPushAsync, CancellationToken.None));
         }
 
-        public void Push(in SegmentHeader header, NativeSpan payload) => _segments.Writer.TryWrite((header, payload));
+        // Segments in shared memory are announced at once, by the thread that computes; whatever else waits its turn.
+        public void Push(in SegmentHeader header, NativeSpan payload)
+        {
+            if (!_lined || !TryAnnounce(header, payload)) _segments.Writer.TryWrite((header, payload));
+        }
 
         public async ValueTask DisposeAsync()
         {
             if (Interlocked.Exchange(ref _closing, true)) return;
             _segments.Writer.TryComplete();
+            await _ending.CancelAsync();
+            _line?.Close();
             _weights.Cancel();
             _push.Cancel();
             await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (_lined) await _lineRead.Task;
+            _line?.Dispose();
             _weights.Dispose();
             _push.Dispose();
             _regions.Close();
+            _lineRegions.Close();
+            _ending.Dispose();
             _lost.TrySetResult(null);
         }
 
         public async ValueTask<PayloadTarget> BeginAsync(Wire.Weights header, int length, CancellationToken cancellation)
         {
+            if (header.Line is { } theirs)
+            {
+                Join(theirs);
+                return PayloadTarget.Drop;
+            }
+
             if (header.Shared is { } shared)
             {
                 (SharedRegion region, NativeSpan source) = _regions.Find(shared)
@@ -115,6 +139,45 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         }
 
         public void Abort(Wire.Weights header) => _sink.Abort(WireMessages.FromWire(header));
+
+        private bool TryAnnounce(in SegmentHeader header, NativeSpan payload)
+        {
+            if (payload.Length == 0) return _line!.TryWrite(LineMessage.Of(header, null, 0, 0));
+            return SharedRegion.Find(payload.Address) is { } found && _line!.TryWrite(LineMessage.Of(header, found.Region, found.Offset, (long)payload.Length * sizeof(float)));
+        }
+
+        private void Join(Wire.SharedBytes theirs)
+        {
+            if (_line is null || _lined) throw new GrpcException(GrpcStatusCode.FailedPrecondition, "the server answers a line that it wasn't offered");
+            SharedRegion region = SharedRegion.Open(SharedRegions.NameOf(theirs)) is { } opened && opened.Length == SharedLine<LineMessage>.Length
+                ? opened
+                : throw new GrpcException(GrpcStatusCode.FailedPrecondition, $"the server's line of shared memory can't be mapped (process {theirs.Pid}, {theirs.Length} bytes); use --channel grpc");
+            _line.Attach(region);
+            _shares = _lined = true;
+            new Thread(ReadLine) { IsBackground = true, Name = "weights" }.Start();
+        }
+
+        private void ReadLine()
+        {
+            try
+            {
+                while (_line!.Read(out LineMessage message))
+                {
+                    (SharedRegion region, NativeSpan source) = _lineRegions.Find(message.Region, message.Offset, message.Bytes)
+                        ?? throw new GrpcException(GrpcStatusCode.FailedPrecondition, $"the server's shared memory can't be mapped (process {message.Pid}, {message.RegionLength} bytes); use --channel grpc");
+                    ValueTask reading = _sink.ReadAsync(message.Weights, source, region, _ending.Token);
+                    if (!reading.IsCompletedSuccessfully) reading.AsTask().GetAwaiter().GetResult();
+                }
+            }
+            catch (Exception e)
+            {
+                Lose(e);
+            }
+            finally
+            {
+                _lineRead.SetResult();
+            }
+        }
 
         private async Task PushAsync()
         {

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Memory;
 using DistTrain.Transport.Grpc;
@@ -33,20 +34,42 @@ public static class ParameterServerService
 
     private static async Task SendWeightsAsync(IParameterServerPort port, Wire.SubscribeRequest request, IMessageWriter<Wire.Weights> responses, GrpcServerCall call)
     {
-        using IWeightsSubscription subscription = port.Subscribe(request.Term, request.Incarnation);
-        await call.SendHeadersAsync();
         bool share = request.HostIdentity.Length > 0 && request.HostIdentity == HostIdentity.Own;
-        while (await subscription.NextAsync(call.Cancellation) is { } next)
+        using WorkerLine? line = share && request.Line is { } offered ? WorkerLine.TryJoin(port, SharedRegions.NameOf(offered), call.Cancellation) : null;
+        CancellationToken ending = line?.Broken ?? call.Cancellation;
+        using IWeightsSubscription subscription = port.Subscribe(request.Term, request.Incarnation, inline: line is not null);
+        await call.SendHeadersAsync();
+        if (line is not null)
         {
-            Wire.Weights header = WireMessages.ToWire(next.Header);
-            if (share && SharedRegion.Find(next.Payload.Address) is { } found)
-            {
-                header.Shared = SharedRegions.Name(found.Region, found.Offset, (long)next.Payload.Length * sizeof(float));
-                await responses.WriteAsync(header, call.Cancellation);
-                continue;
-            }
+            await responses.WriteAsync(new Wire.Weights { Line = line.Name }, ending);
+            line.Begin();
+        }
 
-            await responses.WriteAsync(header, new NativeBytes(next.Payload.Address, next.Payload.Length * sizeof(float)), call.Cancellation);
+        try
+        {
+            while (await subscription.NextAsync(ending) is { } next)
+            {
+                if (!share || SharedRegion.Find(next.Payload.Address) is not { } found)
+                {
+                    await responses.WriteAsync(WireMessages.ToWire(next.Header), new NativeBytes(next.Payload.Address, next.Payload.Length * sizeof(float)), ending);
+                    continue;
+                }
+
+                long bytes = (long)next.Payload.Length * sizeof(float);
+                if (line?.TryWrite(LineMessage.Of(next.Header, found.Region, found.Offset, bytes)) == true) continue;
+                Wire.Weights header = WireMessages.ToWire(next.Header);
+                header.Shared = SharedRegions.Name(found.Region, found.Offset, bytes);
+                await responses.WriteAsync(header, ending);
+            }
+        }
+        catch (OperationCanceledException) when (line?.Cause is { } cause)
+        {
+            ExceptionDispatchInfo.Throw(cause);
+        }
+        finally
+        {
+            // What ends a subscription may run on the thread that publishes, in the middle of it.
+            await Task.Yield();
         }
     }
 

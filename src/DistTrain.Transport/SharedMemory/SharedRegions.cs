@@ -21,12 +21,18 @@ internal sealed class SharedRegions
     public SharedRegions(int pid = 0) => _pid = pid;
 
     /// <summary>The place that a message names; null when it can't be mapped or lies outside its region.</summary>
-    public (SharedRegion Region, NativeSpan Place)? Find(Wire.SharedBytes shared)
+    public (SharedRegion Region, NativeSpan Place)? Find(Wire.SharedBytes shared) => Find(NameOf(shared), shared.Offset, shared.Bytes);
+
+    /// <inheritdoc cref="Find(Wire.SharedBytes)"/>
+    public (SharedRegion Region, NativeSpan Place)? Find(SharedRegionName name, long offset, long bytes)
     {
-        if (shared.Offset < 0 || shared.Bytes < 0 || shared.Offset > shared.Length - shared.Bytes || shared.Offset % sizeof(float) != 0 || shared.Bytes % sizeof(float) != 0) return null;
-        if (shared.Bytes / sizeof(float) > int.MaxValue || Region(shared) is not { } region) return null;
-        return (region, new NativeSpan(region.Address + (nint)shared.Offset, (int)(shared.Bytes / sizeof(float))));
+        if (offset < 0 || bytes < 0 || offset > name.Length - bytes || offset % sizeof(float) != 0 || bytes % sizeof(float) != 0) return null;
+        if (bytes / sizeof(float) > int.MaxValue || Region(name) is not { } region) return null;
+        return (region, new NativeSpan(region.Address + (nint)offset, (int)(bytes / sizeof(float))));
     }
+
+    /// <summary>The region that a message names.</summary>
+    public static SharedRegionName NameOf(Wire.SharedBytes shared) => new(shared.Pid, shared.File, shared.Length, new UInt128(shared.NonceHigh, shared.NonceLow));
 
     /// <summary>The message that names a range of a region of this process.</summary>
     public static Wire.SharedBytes Name(SharedRegion region, long offset, long bytes) => new()
@@ -50,16 +56,15 @@ internal sealed class SharedRegions
     /// <summary>The connection has ended.</summary>
     public void Close() => LetGo();
 
-    private SharedRegion? Region(Wire.SharedBytes shared)
+    private SharedRegion? Region(SharedRegionName name)
     {
-        var nonce = new UInt128(shared.NonceHigh, shared.NonceLow);
         foreach (SharedRegion known in _regions)
         {
-            if (known.Name.Nonce == nonce && known.Name.File == shared.File && known.Name.Pid == shared.Pid && known.Name.Length == shared.Length) return known;
+            if (known.Name == name) return known;
         }
 
-        if (_regions.Count == MostRegions || (_pid != 0 && shared.Pid != _pid) || (_regions.Count > 0 && _regions[0].Name.Pid != shared.Pid)) return null;
-        SharedRegion? region = SharedRegion.Open(new SharedRegionName(shared.Pid, shared.File, shared.Length, nonce));
+        if (_regions.Count == MostRegions || (_pid != 0 && name.Pid != _pid) || (_regions.Count > 0 && _regions[0].Name.Pid != name.Pid)) return null;
+        SharedRegion? region = SharedRegion.Open(name);
         if (region is not null) _regions.Add(region);
         return region;
     }

@@ -97,9 +97,28 @@ public sealed class SegmentTableTests : IDisposable
         table.Place(tree.Find(new ShardRange(0, 1)), default, left);
         table.Place(tree.Find(new ShardRange(1, 2)), default, right);
         Assert.True(table.Complete);
+        Assert.Equal((0, 0), (left.Released, right.Released));
+        Assert.NotNull(table.Root);
+        Assert.Null(table.Halfway);
         float[] after = [.. left.Elements.Span, .. right.Elements.Span];
         Assert.Equal(before, after);
         Assert.Equal((1, 1), (left.Released, right.Released));
+    }
+
+    [Fact]
+    public void Halfway_RootNotJoined_GivesBothChildrenUntilReset()
+    {
+        var tree = new ShardTree(4);
+        var table = new SegmentTable(tree, _pool);
+        var left = new Lent(Segment(new ShardRange(0, 2)));
+        var right = new Lent(Segment(new ShardRange(2, 4)));
+        table.Place(tree.Find(new ShardRange(0, 2)), default, left);
+        Assert.Null(table.Halfway);
+        table.Place(tree.Find(new ShardRange(2, 4)), default, right);
+        Assert.Equal((left.Elements, right.Elements), table.Halfway);
+        table.Reset();
+        Assert.Equal((1, 1), (left.Released, right.Released));
+        Assert.Null(table.Halfway);
     }
 
     private sealed class Lent(ISegmentBuffer memory) : ISegmentBuffer

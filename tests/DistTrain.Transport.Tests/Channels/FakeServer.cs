@@ -54,7 +54,7 @@ internal sealed class FakeServer : IParameterServerPort
         buffer?.Release();
     }
 
-    public IWeightsSubscription Subscribe(long term, ulong incarnation)
+    public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false)
     {
         if (Refusal is { } refusal) throw refusal;
         return _subscriptions[incarnation] = new Subscription(this);
