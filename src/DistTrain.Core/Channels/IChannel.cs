@@ -30,8 +30,11 @@ public readonly record struct SegmentHeader(
     /// </summary>
     public long Basis { get; init; }
 
-    /// <summary>Where steps don't wait for each other: the worker's number of the computation that this is of, ascending in the order of pushing.</summary>
-    public long Round { get; init; }
+    /// <summary>Where steps don't wait for each other: the segment's number among the worker's of this bucket, one by one; the same when it is sent again.</summary>
+    public long Number { get; init; }
+
+    /// <summary>Where steps don't wait for each other: the worker does not wait to hear of lower <see cref="Number"/>s.</summary>
+    public long Oldest { get; init; }
 }
 
 /// <summary>
@@ -66,7 +69,7 @@ public readonly record struct WeightsHeader(long Term, long Version, int Bucket)
 
     /// <summary>
     /// Where steps don't wait for each other: the subscriber's segments of this bucket that bear a lower
-    /// <see cref="SegmentHeader.Round"/> have been applied or dropped, and are not read any more.
+    /// <see cref="SegmentHeader.Number"/> have been applied or dropped, and are not read any more.
     /// </summary>
     public long Taken { get; init; }
 }
@@ -104,7 +107,7 @@ public interface IServerConnection : IAsyncDisposable
 {
     /// <summary>
     /// Queues a segment and returns. The payload belongs to the caller, who leaves it unchanged until the step is
-    /// committed (or <see cref="WeightsHeader.Taken"/> is beyond its round); evaluation segments have none. After a loss of the connection this does nothing.
+    /// committed (or <see cref="WeightsHeader.Taken"/> is beyond its number); evaluation segments have none. After a loss of the connection this does nothing.
     /// </summary>
     void Push(in SegmentHeader header, NativeSpan payload);
 

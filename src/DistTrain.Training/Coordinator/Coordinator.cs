@@ -178,9 +178,9 @@ public sealed partial class Coordinator : IActor
 
         if (_clock.EvaluationDue) StartEvaluation();
         _pace.Committed();
-        _clock.Pace = _pace.Window;
-        // Those who don't wait for each other go by what is committed, too; the others see that from the weights.
-        if (_clock.GrantDue && (_clock.Grant() || !_plan.Consistency.IsSync)) SendClock();
+        _clock.Ahead = _pace.Window;
+        if (!_plan.Consistency.IsSync) _clock.Grant();
+        if (!_plan.Consistency.IsSync || (_clock.GrantDue && _clock.Grant())) SendClock();
         EndWhenDone();
     }
 

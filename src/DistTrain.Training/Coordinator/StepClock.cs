@@ -61,14 +61,14 @@ internal sealed class StepClock(TrainingPlan plan)
         return true;
     }
 
-    /// <summary>Steps granted ahead, where each waits for the one before it.</summary>
-    public int Pace { get; set; } = Window;
-
-    /// <summary>Whether so few of the granted steps are left that it is time for more; always, where steps don't wait for each other.</summary>
-    public bool GrantDue => !plan.Consistency.IsSync || Granted - Committed <= Pace / 2;
-
     /// <summary>Somebody got as far as this step, where they don't wait for each other.</summary>
     public void Reached(long step) => _reached = Math.Max(_reached, step);
+
+    /// <summary>Steps granted ahead.</summary>
+    public int Ahead { get; set; } = Window;
+
+    /// <summary>Whether so few of the granted steps are left that it is time for more.</summary>
+    public bool GrantDue => Granted - Committed <= Ahead / 2;
 
     /// <summary>Grants as far as may be; true when that changed anything.</summary>
     public bool Grant()
@@ -76,7 +76,7 @@ internal sealed class StepClock(TrainingPlan plan)
         bool admits = _admitted != Committed && Committed == Granted && IsJudged(Committed) && Committed <= _evaluated && IsSaved(Committed) && !EndsEarly;
         if (admits && _unsettled.Count == MostUnsettled) return false;
         if (admits) _unsettled.Add(_admitted = Committed);
-        long until = Math.Min(Ahead, End);
+        long until = Math.Min(Furthest, End);
         long pending = Range(Math.Max(Committed, _evaluated + 1), until).FirstOrDefault(IsEvaluated, until);
         // All stand at a version that is saved before anything beyond it is applied: where steps don't wait for each other, they have to be made to.
         if (!plan.Consistency.IsSync) until = Range(Committed + 1, until).FirstOrDefault(IsSaved, until);
@@ -125,9 +125,9 @@ internal sealed class StepClock(TrainingPlan plan)
 
     // A step may be begun when all of those up to the bound before it are committed. But no further than anybody comes soon:
     // what is granted has to be finished, also after Ctrl-C.
-    private long Ahead => plan.Consistency.IsSync
-        ? Committed + Pace
-        : Math.Min(Committed + 1 + plan.Consistency.Bound, Math.Max(Committed, _reached + 1) + Window);
+    private long Furthest => plan.Consistency.IsSync
+        ? Committed + Ahead
+        : Math.Min(Committed + 1 + plan.Consistency.Bound, Math.Max(Committed, _reached + 1) + Ahead);
 
     private bool IsSaved(long version) => version == End || version == _kept || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);
 

@@ -97,7 +97,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     {
         IServerLoop? loop = _loop;
         return loop is not null && loop.Term == term
-            ? loop.Broadcast.Subscribe(incarnation, inline)
+            ? loop.Broadcast.Subscribe(inline, incarnation)
             : throw new DistTrainException(ExitCode.ClusterLost, $"this server is at term {loop?.Term ?? 0}, the subscription is for term {term}");
     }
 

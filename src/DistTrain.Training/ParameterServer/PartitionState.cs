@@ -121,7 +121,7 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <param name="stats">The root's statistics.</param>
     /// <param name="decision">What the norms over the whole model came to; null where the rule needs none.</param>
     /// <param name="right">The root's right child, where the two were not joined; not changed.</param>
-    /// <param name="part">That this is only a segment of the step; null for all of it.</param>
+    /// <param name="part">That this is only a segment of the step, which updates the weights in place; null for all of it.</param>
     public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, NativeSpan right = default, StepPart? part = null)
     {
         if (stats.WeightSum == 0)
@@ -153,6 +153,9 @@ internal sealed unsafe class PartitionState : IDisposable
 
         if (part is null) AdvanceAverages(bucket, step);
     }
+
+    /// <summary>Takes a bucket's averages to the version after a step, whose weights are there.</summary>
+    public void AdvanceAverages(Bucket bucket, long step) => _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
 
     private void Apply(in UpdateRange range, long step, float* gradient, SegmentStats stats, in UpdateContext context, bool overflow, double share)
     {
@@ -189,9 +192,6 @@ internal sealed unsafe class PartitionState : IDisposable
 
     private void CopyWeights(long step, long offset, int length) =>
         Weights(step, offset, length).Span.CopyTo(Weights(step + 1, offset, length).Span);
-
-    /// <summary>Takes a bucket's averages to the version after a step, whose weights are there.</summary>
-    public void AdvanceAverages(Bucket bucket, long step) => _averages?.Advance(bucket, RangesOf(bucket), Weights(step + 1, bucket.Offset, bucket.Length));
 
     /// <summary>Sets weights at version 0, by offset in the flat vector: averages begin with them.</summary>
     public void Initialise(long offset, ReadOnlySpan<float> values)

@@ -22,7 +22,7 @@ internal sealed class SegmentwiseLoop : IServerLoop
     private readonly SegmentPool _pool = new();
     private readonly ShardCoverage[] _coverage;
     private readonly long[] _updates;
-    private readonly ConcurrentDictionary<ulong, long[]> _taken = [];
+    private readonly ConcurrentDictionary<ulong, TakenSegments[]> _taken = [];
     private readonly List<(SegmentHeader Header, ISegmentBuffer Buffer)> _early = [];
     private readonly SegmentStats[] _stats = new SegmentStats[Consistency.MostAhead];
     private readonly int[] _wholeBuckets = new int[Consistency.MostAhead];
@@ -72,7 +72,7 @@ internal sealed class SegmentwiseLoop : IServerLoop
         _pushed += (buffer?.Elements.Length ?? 0) * (long)sizeof(float);
         if (!Accepts(header, out int local)) buffer?.Release();
         else if (header.Kind == SegmentKind.Evaluation) _evaluation.Place(header);
-        else if (header.Step >= _granted || HasEarlier(header, _early.Count)) _early.Add((header, buffer!));
+        else if (header.Step >= _granted) _early.Add((header, buffer!));
         else Take(header, local, buffer!);
     }
 
@@ -107,13 +107,13 @@ internal sealed class SegmentwiseLoop : IServerLoop
 
     private WireFormat Wire => _state.Rule.Wire.Gradients;
 
-    // A worker may hear of a grant first. What it pushes is put by; and all of that bucket behind it, so that rounds stay in order.
+    // A worker may hear of a grant first: what it pushes is put by.
     private void TakeEarly()
     {
         for (int i = 0; i < _early.Count;)
         {
             (SegmentHeader header, ISegmentBuffer buffer) = _early[i];
-            if (header.Step >= _granted || HasEarlier(header, i))
+            if (header.Step >= _granted)
             {
                 i++;
                 continue;
@@ -124,24 +124,13 @@ internal sealed class SegmentwiseLoop : IServerLoop
         }
     }
 
-    private bool HasEarlier(in SegmentHeader header, int before)
-    {
-        for (int i = 0; i < before; i++)
-        {
-            if (_early[i].Header.Incarnation == header.Incarnation && _early[i].Header.Bucket == header.Bucket) return true;
-        }
-
-        return false;
-    }
-
     private void Take(in SegmentHeader header, int local, ISegmentBuffer buffer)
     {
         Bucket bucket = _state.Partition.Buckets[local];
         bool rose = false;
         if (!_coverage[local].Lacks(header.Step, header.Shards)) buffer.Release();
         else if (_pool.Unpacked(Wire, buffer, bucket) is { } values) rose = Apply(header, local, values);
-        long[] taken = Taken(header.Incarnation);
-        Volatile.Write(ref taken[local], Math.Max(taken[local], header.Round));
+        Taken(header.Incarnation)[local].Add(header.Number, header.Oldest);
         Broadcast.Publish(bucket, _coverage[local].Version);
         if (rose) ReportWhatIsWhole();
     }
@@ -207,10 +196,11 @@ internal sealed class SegmentwiseLoop : IServerLoop
     private WeightsHeader Mark(int local, ulong incarnation, WeightsHeader header) => header with
     {
         Updates = Volatile.Read(ref _updates[local]),
-        Taken = Volatile.Read(ref Taken(incarnation)[local]),
+        Taken = Taken(incarnation)[local].Below,
     };
 
-    private long[] Taken(ulong incarnation) => _taken.GetOrAdd(incarnation, static (_, buckets) => new long[buckets], _coverage.Length);
+    private TakenSegments[] Taken(ulong incarnation) =>
+        _taken.GetOrAdd(incarnation, static (_, buckets) => [.. Enumerable.Range(0, buckets).Select(_ => new TakenSegments())], _coverage.Length);
 
     private int Local(in SegmentHeader header) => header.Kind == SegmentKind.Evaluation ? 0 : header.Bucket - _state.Partition.Buckets[0].Index;
 

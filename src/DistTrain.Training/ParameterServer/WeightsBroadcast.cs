@@ -39,11 +39,11 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     public void Commit(long committedVersion) => Volatile.Write(ref _committed, committedVersion);
 
     /// <summary>A new subscriber; with <paramref name="inline"/>, what awaits it runs within <see cref="Publish"/>.</summary>
-    public IWeightsSubscription Subscribe(ulong incarnation = 0, bool inline = false)
+    public IWeightsSubscription Subscribe(bool inline = false, ulong incarnation = 0)
     {
         lock (_lock)
         {
-            var subscription = new Subscription(this, incarnation, inline);
+            var subscription = new Subscription(this, inline, incarnation);
             if (_closed) subscription.Close();
             else _subscriptions.Add(subscription);
             return subscription;
@@ -73,7 +73,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private readonly int[] _queued;
         private readonly Queue<(int Local, long Version)> _before = new();
 
-        public Subscription(WeightsBroadcast owner, ulong incarnation, bool inline)
+        public Subscription(WeightsBroadcast owner, bool inline, ulong incarnation)
         {
             (_owner, _incarnation) = (owner, incarnation);
             _buckets = owner._published.Length;

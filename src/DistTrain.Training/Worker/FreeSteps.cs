@@ -29,7 +29,7 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
     private long _granted;
     private long _committed;
     private long _apart;
-    private long _round;
+    private long _number;
     private bool _clocked;
 
     /// <summary>A new term: nothing is assigned or granted.</summary>
@@ -38,7 +38,7 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
         for (long step = _committed; step < _committed + Consistency.MostAhead; step++) _done.Forget(step);
         foreach (GradientRound round in _rounds) round.Abandon();
         (_weights, _buckets, _shards, _groups, _clocked) = (weights, buckets, [], null, false);
-        (_next, _granted, _committed, _apart, _round) = (0, 0, 0, 0, 0);
+        (_next, _granted, _committed, _apart, _number) = (0, 0, 0, 0, 0);
         _rows.Clear();
     }
 
@@ -73,7 +73,9 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
         if (FreeRound() is not { } round) return false;
         ShardRows rows = _groups![_group];
         round.Begin(_step, rows);
-        (round.Basis, round.Number) = (_weights.Version, ++_round);
+        (round.Basis, round.Number) = (_weights.Version, _number);
+        _number += rows.Sent.Count;
+        round.Oldest = Oldest();
         loop.Begin(rows, round);
         loop.TryStep(_weights.Pointer, rows, round, _buckets!, gate: null);
         foreach (int shard in rows.Shards) _done.Add(_step, shard);
@@ -84,7 +86,7 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
     /// <summary>Pushes again what the server of a partition may not have got.</summary>
     public void Resend(int partition)
     {
-        foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed && !_weights!.IsTaken(r.Number)).OrderBy(r => r.Number)) _buckets!.Resend(round, partition);
+        foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed && !IsTaken(r)).OrderBy(r => r.Number)) _buckets!.Resend(round, partition);
     }
 
     /// <inheritdoc/>
@@ -125,11 +127,24 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
         return rows;
     }
 
+    private bool IsTaken(GradientRound round) => _weights!.IsTaken(round.Number + round.Sent.Count - 1);
+
+    private long Oldest()
+    {
+        long oldest = _number;
+        foreach (GradientRound round in _rounds)
+        {
+            if (round.Step >= _committed && !IsTaken(round)) oldest = Math.Min(oldest, round.Number);
+        }
+
+        return oldest;
+    }
+
     private GradientRound? FreeRound()
     {
         foreach (GradientRound round in _rounds)
         {
-            if (round.Step < _committed || _weights!.IsTaken(round.Number)) return round;
+            if (round.Step < _committed || IsTaken(round)) return round;
         }
 
         if (_rounds.Count == MostRounds) return null;

@@ -76,12 +76,12 @@ internal sealed class FreshWeights : IWeightsSink, IDisposable
         Version = version;
     }
 
-    /// <summary>Whether servers are done with all segments of a computation of this worker, by its number.</summary>
-    public bool IsTaken(long round)
+    /// <summary>Whether servers are done with this worker's segments up to this number, of every bucket.</summary>
+    public bool IsTaken(long number)
     {
         foreach (Bucketful bucket in _buckets)
         {
-            if (Volatile.Read(ref bucket.Taken) <= round) return false;
+            if (Volatile.Read(ref bucket.Taken) <= number) return false;
         }
 
         return true;

@@ -47,7 +47,8 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
             var header = new SegmentHeader(SegmentKind.Gradient, term, incarnation, round.Step, bucket.Index, round.Sent[node], round.SentStats[node])
             {
                 Basis = round.Basis,
-                Round = round.Number,
+                Number = round.Number + node,
+                Oldest = round.Oldest,
             };
             servers[bucket.Partition].Push(header, round.Payload(node, bucket));
         }

@@ -48,8 +48,11 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     /// <summary>See <see cref="SegmentHeader.Basis"/>.</summary>
     public long Basis { get; set; }
 
-    /// <summary>See <see cref="SegmentHeader.Round"/>.</summary>
+    /// <summary>The <see cref="SegmentHeader.Number"/> of what is sent first.</summary>
     public long Number { get; set; }
+
+    /// <summary>See <see cref="SegmentHeader.Oldest"/>.</summary>
+    public long Oldest { get; set; }
 
     /// <summary>The statistics of the nodes that are computed, known before backward begins.</summary>
     public SegmentStats[] Stats { get; private set; } = [];

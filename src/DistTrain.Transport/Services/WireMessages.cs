@@ -149,7 +149,8 @@ internal static class WireMessages
         Shards = new() { Lo = header.Shards.Lo, Hi = header.Shards.Hi },
         Stats = ToWire(header.Stats),
         Basis = header.Basis,
-        Round = header.Round,
+        Number = header.Number,
+        Oldest = header.Oldest,
     };
 
     public static SegmentHeader FromWire(Wire.Segment segment) => new(
@@ -158,7 +159,8 @@ internal static class WireMessages
         new ShardRange(segment.Shards?.Lo ?? 0, segment.Shards?.Hi ?? 0), FromWire(segment.Stats))
     {
         Basis = segment.Basis,
-        Round = segment.Round,
+        Number = segment.Number,
+        Oldest = segment.Oldest,
     };
 
     public static Wire.Weights ToWire(in WeightsHeader header) => new()

@@ -20,13 +20,16 @@ internal struct LineMessage
     public int Lo;
     public int Hi;
     public SegmentStats Stats;
-    public long Basis;
-    public long Round;
     public ulong NonceHigh;
     public ulong NonceLow;
     public long RegionLength;
     public long Offset;
     public long Bytes;
+    public long Basis;
+    public long Number;
+    public long Oldest;
+    public long Updates;
+    public long Taken;
     public int Pid;
     public int File;
 
@@ -44,7 +47,8 @@ internal struct LineMessage
         Hi = header.Shards.Hi,
         Stats = header.Stats,
         Basis = header.Basis,
-        Round = header.Round,
+        Number = header.Number,
+        Oldest = header.Oldest,
         Place = (region, offset, bytes),
     };
 
@@ -55,8 +59,8 @@ internal struct LineMessage
         Term = header.Term,
         Step = header.Version,
         Bucket = header.Bucket,
-        Basis = header.Updates,
-        Round = header.Taken,
+        Updates = header.Updates,
+        Taken = header.Taken,
         Place = (region, offset, bytes),
     };
 
@@ -65,11 +69,17 @@ internal struct LineMessage
         Kind == (int)SegmentKind.Evaluation ? SegmentKind.Evaluation : SegmentKind.Gradient, Term, Incarnation, Step, Bucket, new ShardRange(Lo, Hi), Stats)
     {
         Basis = Basis,
-        Round = Round,
+        Number = Number,
+        Oldest = Oldest,
     };
 
     /// <summary>The weights' header.</summary>
-    public readonly WeightsHeader Weights => new(Term, Step, Bucket) { Averaged = Kind == Averaged, Updates = Basis, Taken = Round };
+    public readonly WeightsHeader Weights => new(Term, Step, Bucket)
+    {
+        Averaged = Kind == Averaged,
+        Updates = Updates,
+        Taken = Taken,
+    };
 
     /// <summary>The region that the payload lies in.</summary>
     public readonly SharedRegionName Region => new(Pid, File, RegionLength, new UInt128(NonceHigh, NonceLow));

@@ -225,7 +225,7 @@ internal sealed class FreeCluster : IDisposable
         private readonly ulong _incarnation;
         private readonly TrainingLoop _loop;
         private readonly FreshWeights _weights;
-        private readonly Queue<(SegmentHeader Header, NativeSpan Payload, float[] Pushed)> _segments = new();
+        private readonly List<(SegmentHeader Header, NativeSpan Payload, float[] Pushed)> _segments = [];
 
         public Member(FreeCluster cluster, ulong incarnation)
         {
@@ -264,10 +264,14 @@ internal sealed class FreeCluster : IDisposable
             return true;
         }
 
-        public bool DeliverSegment()
+        /// <summary>One segment arrives: the oldest, or one of the oldest few.</summary>
+        public bool DeliverSegment(Random? random = null)
         {
-            if (!_segments.TryDequeue(out (SegmentHeader Header, NativeSpan Payload, float[] Pushed) segment)) return false;
-            _cluster.Receive(segment.Header, segment.Payload, segment.Pushed);
+            if (_segments.Count == 0) return false;
+            int at = random?.Next(Math.Min(_segments.Count, 20)) ?? 0;
+            (SegmentHeader header, NativeSpan payload, float[] pushed) = _segments[at];
+            _segments.RemoveAt(at);
+            _cluster.Receive(header, payload, pushed);
             return true;
         }
 
@@ -276,7 +280,7 @@ internal sealed class FreeCluster : IDisposable
         {
             foreach ((SegmentwiseLoop loop, Partition partition) in _cluster._loops.Zip(_cluster._plan.Partitions))
             {
-                using IWeightsSubscription subscription = loop.Broadcast.Subscribe(_incarnation);
+                using IWeightsSubscription subscription = loop.Broadcast.Subscribe(incarnation: _incarnation);
                 foreach (Bucket _ in partition.Buckets)
                 {
                     ValueTask<(WeightsHeader Header, NativeSpan Payload)?> next = subscription.NextAsync(CancellationToken.None);
@@ -295,9 +299,9 @@ internal sealed class FreeCluster : IDisposable
         }
     }
 
-    private sealed class Connection(Queue<(SegmentHeader, NativeSpan, float[])> segments) : Worker.FakeConnection
+    private sealed class Connection(List<(SegmentHeader, NativeSpan, float[])> segments) : Worker.FakeConnection
     {
-        public override void Push(in SegmentHeader header, NativeSpan payload) => segments.Enqueue((header, payload, payload.Span.ToArray()));
+        public override void Push(in SegmentHeader header, NativeSpan payload) => segments.Add((header, payload, payload.Span.ToArray()));
     }
 
     private sealed class Lent(NativeSpan elements) : ISegmentBuffer

@@ -141,7 +141,7 @@ public sealed class FreeClusterTests
                     worker.Compute();
                     break;
                 case < 8:
-                    worker.DeliverSegment();
+                    worker.DeliverSegment(random);
                     break;
                 case 8:
                     worker.DeliverWeights();

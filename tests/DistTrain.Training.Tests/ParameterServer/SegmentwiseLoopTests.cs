@@ -48,11 +48,11 @@ public sealed class SegmentwiseLoopTests : IDisposable
         return (state, loop);
     }
 
-    private static SegmentHeader Header(int bucket, int lo, int hi, long step = 0, long basis = 0, long round = 0) =>
+    private static SegmentHeader Header(int bucket, int lo, int hi, long step = 0, long basis = 0, long number = 0) =>
         new(SegmentKind.Gradient, Term, Worker, step, bucket, new ShardRange(lo, hi), new SegmentStats(1, 2 * (hi - lo), 0, 2 * (hi - lo), 2 * (hi - lo)))
         {
             Basis = basis,
-            Round = round,
+            Number = number,
         };
 
     private bool Push(SegmentHeader header, float value, SegmentwiseLoop? loop = null)
@@ -71,7 +71,7 @@ public sealed class SegmentwiseLoopTests : IDisposable
 
     private async Task<WeightsHeader> NewestAsync(int bucket)
     {
-        using IWeightsSubscription subscription = _loop.Broadcast.Subscribe(Worker);
+        using IWeightsSubscription subscription = _loop.Broadcast.Subscribe(incarnation: Worker);
         while (true)
         {
             WeightsHeader header = (await subscription.NextAsync(CancellationToken.None))!.Value.Header;
@@ -115,9 +115,9 @@ public sealed class SegmentwiseLoopTests : IDisposable
     public void Segment_ThatOverlapsWhatIsThere_IsDroppedAndTaken(int lo, int hi)
     {
         _loop.Advance(Grant(5));
-        Push(Header(0, 0, 2, round: 1), 4);
+        Push(Header(0, 0, 2, number: 0), 4);
         float weight = Weight(0);
-        Assert.True(Push(Header(0, lo, hi, round: 2), 100));
+        Assert.True(Push(Header(0, lo, hi, number: 1), 100));
         Assert.Equal(weight, Weight(0));
         Push(Header(0, 2, 4), 4);
         Assert.NotEqual(weight, Weight(0));
@@ -128,12 +128,12 @@ public sealed class SegmentwiseLoopTests : IDisposable
     {
         _loop.Advance(Grant(5));
         Assert.Equal(new WeightsHeader(Term, 0, 0), await NewestAsync(0));
-        Push(Header(0, 0, 2, round: 6), 4);
-        Assert.Equal(new WeightsHeader(Term, 0, 0) { Updates = 1, Taken = 6 }, await NewestAsync(0));
-        Push(Header(0, 0, 2, round: 7), 4);
-        Assert.Equal(new WeightsHeader(Term, 0, 0) { Updates = 1, Taken = 7 }, await NewestAsync(0));
-        Push(Header(0, 2, 4, round: 8), 4);
-        Assert.Equal(new WeightsHeader(Term, 1, 0) { Updates = 2, Taken = 8 }, await NewestAsync(0));
+        Push(Header(0, 0, 2, number: 0), 4);
+        Assert.Equal(new WeightsHeader(Term, 0, 0) { Updates = 1, Taken = 1 }, await NewestAsync(0));
+        Push(Header(0, 0, 2, number: 2), 4);
+        Assert.Equal(new WeightsHeader(Term, 0, 0) { Updates = 1, Taken = 1 }, await NewestAsync(0));
+        Push(Header(0, 2, 4, number: 1), 4);
+        Assert.Equal(new WeightsHeader(Term, 1, 0) { Updates = 2, Taken = 3 }, await NewestAsync(0));
     }
 
     [Fact]
@@ -154,13 +154,13 @@ public sealed class SegmentwiseLoopTests : IDisposable
     }
 
     [Fact]
-    public async Task Segments_BeyondTheGrant_WaitForItInOrder()
+    public async Task Segments_BeyondTheGrant_WaitForIt()
     {
-        Push(Header(0, 0, 4, step: 2, round: 1), 4);
+        Push(Header(0, 0, 4, step: 2, number: 0), 4);
         _loop.Advance(Grant(1));
-        // Behind one that waits: what is taken is told in order.
-        Push(Header(0, 0, 4, step: 0, round: 2), 4);
-        Assert.Equal((0f, 0L), (Weight(0), (await NewestAsync(0)).Taken));
+        // Taken before one that waits, but told of after it.
+        Push(Header(0, 0, 4, step: 0, number: 1), 4);
+        Assert.Equal((-0.25f, 0L), (Weight(0), (await NewestAsync(0)).Taken));
         _loop.Advance(Grant(3));
         Assert.Equal((-0.25f - (0.25f / 3), 2L), (Weight(0), (await NewestAsync(0)).Taken));
     }

@@ -85,7 +85,7 @@ public sealed class GradientBucketsTests : IDisposable
             foreach ((SegmentHeader header, NativeSpan payload, _) in _servers[p].Segments)
             {
                 int node = Array.IndexOf(Nodes, header.Shards);
-                Assert.Equal(new SegmentHeader(SegmentKind.Gradient, Term, Incarnation, Step, header.Bucket, Nodes[node], _round.Stats[node]), header);
+                Assert.Equal(new SegmentHeader(SegmentKind.Gradient, Term, Incarnation, Step, header.Bucket, Nodes[node], _round.Stats[node]) { Number = node }, header);
                 Assert.Equal(_round.Payload(node, Plan.Buckets[header.Bucket]), payload);
             }
         }
