@@ -127,7 +127,7 @@ internal sealed class StepClock(TrainingPlan plan)
     // what is granted has to be finished, also after Ctrl-C.
     private long Furthest => plan.Consistency.IsSync
         ? Committed + Ahead
-        : Math.Min(Committed + 1 + plan.Consistency.Bound, Math.Max(Committed, _reached + 1) + Ahead);
+        : Math.Min(Committed + 1 + plan.Consistency.Bound, Math.Max(Committed, _reached + 1) + Window);
 
     private bool IsSaved(long version) => version == End || version == _kept || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);
 
