@@ -1,4 +1,5 @@
 using System.Globalization;
+using DistTrain.Optim;
 
 namespace DistTrain.Training;
 
@@ -26,6 +27,12 @@ public sealed record Consistency
     /// <summary>Steps that a worker's weights may lack at the most; 0 where it is synchronous.</summary>
     public int Bound { get; }
 
+    /// <summary>
+    /// Where a step is a round of local SGD: each shard trains by itself for so many mini-batches; null where a step is one mini-batch.
+    /// Steps wait for each other then.
+    /// </summary>
+    public LocalSgd? Local { get; init; }
+
     /// <summary>Whether all workers compute a step with the same weights.</summary>
     public bool IsSync => Bound == 0;
 
@@ -42,7 +49,19 @@ public sealed record Consistency
     }
 
     /// <summary>In words: <c>sync</c>, <c>async</c> or <c>ssp with a bound of 3 steps</c>.</summary>
-    public override string ToString() => IsSync ? "sync" : IsAsync ? "async" : string.Create(CultureInfo.InvariantCulture, $"ssp with a bound of {Bound} step{(Bound == 1 ? "" : "s")}");
+    public override string ToString() => Local is { } local ? string.Create(CultureInfo.InvariantCulture, $"local_sgd over {local.Every} mini-batches") : IsSync ? "sync" : IsAsync ? "async" : string.Create(CultureInfo.InvariantCulture, $"ssp with a bound of {Bound} step{(Bound == 1 ? "" : "s")}");
+}
+
+/// <summary>Local SGD.</summary>
+/// <param name="Every">Mini-batches of a round.</param>
+/// <param name="Outer">
+/// What the servers do with the mean of what the shards' weights moved by, taken for a gradient: plain SGD with a rate of 1 averages
+/// the shards' weights; with Nesterov's momentum it is DiLoCo.
+/// </param>
+public sealed record LocalSgd(int Every, OptimizerSpec Outer)
+{
+    /// <summary>The most mini-batches of a round.</summary>
+    public const int MostMiniBatches = 1 << 20;
 }
 
 /// <summary>How stale the weights were that segments were computed with, over all segments that servers applied.</summary>

@@ -28,11 +28,13 @@ internal sealed class JobContext
         _groups = Groups();
         RequireMonitored();
         Wire = JobWire.Options(this);
-        StepsPerEpoch = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
+        _miniBatches = (facts.TrainExamples + job.Batch.Size - 1) / job.Batch.Size;
+        StepsPerEpoch = (_miniBatches + MiniBatchesPerStep - 1) / MiniBatchesPerStep;
         TotalSteps = job.Training.TotalSteps(StepsPerEpoch);
     }
 
     private readonly ImmutableArray<ParameterGroup?> _groups;
+    private readonly long _miniBatches;
 
     public Job Job { get; }
 
@@ -55,6 +57,9 @@ internal sealed class JobContext
     public bool SharesMemory => Job.Cluster.Channel == ChannelChoice.Auto && SharedRegion.IsSupported;
 
     public long StepsPerEpoch { get; }
+
+    /// <summary>Mini-batches of a step: more than one in local SGD.</summary>
+    public int MiniBatchesPerStep => Job.Cluster.Consistency.Local?.Every ?? 1;
 
     public long TotalSteps { get; }
 
@@ -98,7 +103,9 @@ internal sealed class JobContext
         : null;
 
     /// <summary>What the job gives up, in words; null for nothing.</summary>
-    public string? GivesUp => Job.Cluster.Consistency.IsSync
+    public string? GivesUp => Job.Cluster.Consistency.Local is { } local
+        ? string.Create(CultureInfo.InvariantCulture, $"cluster.consistency is local_sgd: each of {Job.Batch.Shards} shards trains by itself for {local.Every} mini-batches between two steps; the weights are the same for any cluster, but others than those of sync")
+        : Job.Cluster.Consistency.IsSync
         ? null
         : $"cluster.consistency is {Job.Cluster.Consistency}: the weights depend on timing, so that another run of this job comes to others";
 
@@ -112,6 +119,7 @@ internal sealed class JobContext
         Memory = Job.Training.Memory,
         WatchEvery = WatchEvery,
         Consistency = Job.Cluster.Consistency,
+        Local = Job.Cluster.Consistency.Local is { } local ? new LocalRule(local.Every, MiniBatchRule()) : null,
         MicroSize = Job.Batch.MicroSize,
         Wire = Wire,
         SharesMemory = SharesMemory,
@@ -156,7 +164,7 @@ internal sealed class JobContext
         JoinTimeout = joinTimeout,
     };
 
-    private long WatchEvery => Job.Cluster.Consistency.IsSync ? Job.Training.WatchEvery : 0;
+    private long WatchEvery => Job.Cluster.Consistency is { IsSync: true, Local: null } ? Job.Training.WatchEvery : 0;
 
     // Of the mini-batch of a step: servers have no data, but know how much there is.
     private Func<long, int> BatchSizes()
@@ -167,26 +175,40 @@ internal sealed class JobContext
 
     private bool IsMonitored => Job.Training.EarlyStopping is not null || Job.Schedule is PlateauSchedule;
 
-    private UpdateRule UpdateRule() => new(
-        Job.Optimizer.Create(), Job.Optimizer.StateVectors,
-        step => Job.Schedule.LearningRate(Job.Optimizer.LearningRate, step + 1, TotalSteps))
+    // How weights change by a mini-batch: at the servers, or where shards train by themselves, at workers.
+    private UpdateRule MiniBatchRule()
     {
-        DecaysAll = Job.Optimizer.DecaysBiases,
-        ClipNorm = Job.Training.ClipNorm,
-        ClipValue = Job.Training.ClipValue,
-        L1 = Job.Training.L1,
-        Groups = _groups,
-        BufferMomentum = Model.BufferMomentum,
-        LossScale = Model.LossScale?.Tensor,
-        Wire = Wire,
-        SharesMemory = SharesMemory,
-        BatchSize = Job.Cluster.Consistency.IsSync ? null : BatchSizes(),
-        Averaging = Job.Training.Ema is { } decay
-            ? new WeightAveraging(decay, version => Facts.TestExamples > 0 && Evaluate.IsDue(version, StepsPerEpoch, TotalSteps))
-            : null,
-        WatchEvery = WatchEvery,
-        Consistency = Job.Cluster.Consistency,
-    };
+        long total = Math.Min(TotalSteps * MiniBatchesPerStep, Job.Training.Epochs * _miniBatches);
+        return new(Job.Optimizer.Create(), Job.Optimizer.StateVectors, step => Job.Schedule.LearningRate(Job.Optimizer.LearningRate, step + 1, total))
+        {
+            DecaysAll = Job.Optimizer.DecaysBiases,
+            ClipNorm = Job.Training.ClipNorm,
+            ClipValue = Job.Training.ClipValue,
+            L1 = Job.Training.L1,
+            Groups = _groups,
+            BufferMomentum = Model.BufferMomentum,
+            LossScale = Model.LossScale?.Tensor,
+        };
+    }
+
+    private UpdateRule UpdateRule()
+    {
+        // What shards come to by themselves is the mean over them, in buffers too.
+        UpdateRule rule = Job.Cluster.Consistency.Local is { Outer: var outer }
+            ? new(outer.Create(), outer.StateVectors, _ => outer.LearningRate) { DecaysAll = outer.DecaysBiases, BufferMomentum = _ => 1 }
+            : MiniBatchRule();
+        return rule with
+        {
+            Wire = Wire,
+            SharesMemory = SharesMemory,
+            BatchSize = Job.Cluster.Consistency.IsSync ? null : BatchSizes(),
+            Averaging = Job.Training.Ema is { } decay
+                ? new WeightAveraging(decay, version => Facts.TestExamples > 0 && Evaluate.IsDue(version, StepsPerEpoch, TotalSteps))
+                : null,
+            WatchEvery = WatchEvery,
+            Consistency = Job.Cluster.Consistency,
+        };
+    }
 
     // Also refuses what does not go together, before anything starts.
     private ImmutableArray<ParameterGroup?> Groups()

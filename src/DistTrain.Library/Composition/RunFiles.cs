@@ -146,7 +146,7 @@ internal sealed class RunFiles
         Seed = _context.Job.Seed,
         Version = snapshot.Version,
         Epoch = snapshot.Version / _context.StepsPerEpoch,
-        EpochPosition = snapshot.Version % _context.StepsPerEpoch * _context.Job.Batch.Size,
+        EpochPosition = snapshot.Version % _context.StepsPerEpoch * _context.MiniBatchesPerStep * _context.Job.Batch.Size,
         Optimizer = _context.Job.Optimizer.Name,
         CoordinatorRecord = snapshot.Record.ToArray(),
         Job = _context.Job.Arrays is null ? _context.Job.ToYaml() : "",

@@ -60,7 +60,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         _epoch = SegmentStats.Join(_epoch, stats);
         _lastEpoch = _epoch;
         long left = context.TotalSteps - version;
-        TimeSpan? timeLeft = _rate > 0 ? TimeSpan.FromSeconds(left * (double)context.Job.Batch.Size / _rate) : null;
+        TimeSpan? timeLeft = _rate > 0 ? TimeSpan.FromSeconds(left * (double)context.Job.Batch.Size * context.MiniBatchesPerStep / _rate) : null;
         observer.Step(new StepReport(version, (int)((version - 1) / context.StepsPerEpoch), stats.MeanLoss, stats.Examples, _rate, timeLeft));
     }
 
@@ -142,7 +142,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     {
         double rate = examples / Math.Max(seconds, 1e-9);
         _rate = _rate == 0 ? rate : _rate + (0.05 * (rate - _rate));
-        if (_examples / Math.Max(1, context.Job.Batch.Size) < WarmUpSteps) return;
+        if (_examples / Math.Max(1, context.Job.Batch.Size * context.MiniBatchesPerStep) < WarmUpSteps) return;
         _stepSeconds.Add(seconds);
         _steadyExamples += examples;
     }

@@ -66,7 +66,10 @@ public sealed record Job
 
     /// <summary>What a checkpoint holds beside the weights, a number of each for every parameter.</summary>
     internal IReadOnlyList<string> StateVectors =>
-        Training.Ema is null ? Optimizer.StateVectors : [.. Optimizer.StateVectors, ModelSnapshot.Unaveraged];
+        Training.Ema is null ? ServerOptimizer.StateVectors : [.. ServerOptimizer.StateVectors, ModelSnapshot.Unaveraged];
+
+    /// <summary>What the servers do with what workers send: in local SGD not what a mini-batch is trained with.</summary>
+    internal OptimizerSpec ServerOptimizer => Cluster.Consistency.Local?.Outer ?? Optimizer;
 
     /// <summary>The run's directory: <see cref="CheckpointOptions.Path"/> with its default and a leading ~ resolved.</summary>
     public string RunDirectory

@@ -45,7 +45,7 @@ internal static class JobTree
         ("schedule", SpecTree.Of(job.Schedule)),
         ("batch", OfBatch(job.Batch, microSize: null)),
         ("training", OfTraining(job.Training, job.Schedule.SpansTraining)),
-        ("cluster", job.Cluster.Consistency.IsSync ? null : Map(("consistency", ConsistencyRules.Of(job.Cluster.Consistency)))),
+        ("cluster", job.Cluster.Consistency is { IsSync: true, Local: null } ? null : Map(("consistency", ConsistencyRules.Of(job.Cluster.Consistency)))),
         ("wire", WireSectionReader.WriteBits(job)));
 
     /// <summary>A map of those values that are there.</summary>

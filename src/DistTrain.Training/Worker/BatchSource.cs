@@ -31,6 +31,9 @@ internal sealed unsafe class BatchSource
     /// <summary>What <see cref="Gather"/> fills beside features: what the data has, or soft targets where labels are mixed.</summary>
     public TargetSpec Target => _mixed is null ? _setup.Train.Target : TargetSpec.Real(_setup.Train.Target.Width);
 
+    /// <summary>Mini-batches of an epoch.</summary>
+    public long StepsPerEpoch => _sampler.StepsPerEpoch;
+
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
     public int BatchSize(long step) => _sampler.At(step).Size;
 

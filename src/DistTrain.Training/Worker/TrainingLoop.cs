@@ -49,6 +49,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     /// <summary>Whether a version's checkpoint may be ordered only after its evaluation; null for none.</summary>
     public Func<long, bool>? IsJudged { get; init; }
 
+    /// <summary>Where shards train by themselves between two steps; null where each step is a mini-batch.</summary>
+    public LocalRule? Local { get; init; }
+
     /// <summary>Whether the two halves of a step are sent apart.</summary>
     /// <remarks>What is held back is held for each node that is sent, so those stay the same nodes.</remarks>
     public bool Watches(long step) => !Wire.Gradients.HoldsBack && Core.Messages.Watched.IsDue(step, WatchEvery);
@@ -59,7 +62,7 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
         get
         {
             int rows = (int)Math.Max(Math.Min(BatchSize, Train.Count), Memory is null ? Math.Min(EvaluationRows, Test?.Count ?? 0) : 1);
-            return MicroSize is { } most ? Math.Min(rows, Math.Max(most, (BatchSize + Shards - 1) / Shards)) : rows;
+            return (Local is null ? MicroSize : 1) is { } most ? Math.Min(rows, Math.Max(most, (BatchSize + Shards - 1) / Shards)) : rows;
         }
     }
 
@@ -83,6 +86,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     private readonly KernelPool _pool;
     private readonly long[] _examples;
     private readonly ModelRun _run;
+    private readonly LocalTraining? _local;
     private int _node;
 
     public TrainingLoop(WorkerSetup setup, ShardTree tree)
@@ -93,13 +97,14 @@ internal sealed unsafe class TrainingLoop : IDisposable
         _pool = setup.Threads > 1 ? new KernelPool(setup.Threads, setup.Cores) : KernelPool.Single;
         _examples = new long[setup.MostRows];
         _run = new ModelRun(setup.Model, setup.MostRows, _pool, setup.Shards, setup.Memory);
+        if (setup.Local is { } rule) _local = new LocalTraining(setup, rule, tree, _source, _run);
     }
 
     /// <summary>The most rows of one pass.</summary>
     public int MaxRows => _run.MaxRows;
 
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
-    public int BatchSize(long step) => _source.BatchSize(step);
+    public int BatchSize(long step) => _local is null ? _source.BatchSize(step) : _setup.BatchSize;
 
     /// <summary>One step for the shards of <paramref name="rows"/>, into the buffers of <paramref name="round"/>.</summary>
     public void Step(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets)
@@ -111,7 +116,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     /// <summary>Begins a step for the shards of <paramref name="rows"/>: takes their examples.</summary>
     public void Begin(ShardRows rows, GradientRound round)
     {
-        Gather(round.Step, rows);
+        if (_local is null) Gather(round.Step, rows);
         _node = 0;
     }
 
@@ -121,6 +126,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     /// </summary>
     public bool TryStep(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets, IWeightsGate? gate)
     {
+        if (_local is not null) return TryRound(weights, rows, round, buckets, gate);
         if (!_run.TryForward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan, gate, ref _node)) return false;
         _run.Loss(rows.Rows, rows.Plan, round.Stats);
         round.JoinStats();
@@ -131,6 +137,27 @@ internal sealed unsafe class TrainingLoop : IDisposable
 
         buckets.Begin(round);
         _run.Backward(weights, rows.Rows, rows.Plan, buckets);
+        round.Complete = true;
+        return true;
+    }
+
+    // A round begins with all of the weights.
+    private bool TryRound(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets, IWeightsGate? gate)
+    {
+        long length = _setup.Model.Layout.Length;
+        if (gate?.Has(0, length) == false) return false;
+        try
+        {
+            _local!.Run(weights, rows.Shards.Single(), round);
+        }
+        catch (NotFiniteException e)
+        {
+            throw Diverged($"in mini-batch {e.MiniBatch}, within step {round.Step},", e.Loss, e.Where);
+        }
+
+        round.JoinStats();
+        buckets.Begin(round);
+        buckets.Ready(0, length);
         round.Complete = true;
         return true;
     }
@@ -157,16 +184,16 @@ internal sealed unsafe class TrainingLoop : IDisposable
     public void Dispose()
     {
         _prefetch?.Dispose();
+        _local?.Dispose();
         _run.Dispose();
         if (_setup.Threads > 1) _pool.Dispose();
     }
 
-    private DistTrainException Diverged(float* weights, ShardRows rows, long step, double lossSum)
-    {
-        string where = _run.FirstNotFinite(weights, rows.Rows, rows.Plan) ?? "all layers' outputs are finite";
-        return new DistTrainException(
-            ExitCode.Diverged, $"training diverged: the loss at step {step} is {lossSum}; {where}; try a lower learning rate or training.clip_norm");
-    }
+    private DistTrainException Diverged(float* weights, ShardRows rows, long step, double lossSum) =>
+        Diverged($"at step {step}", lossSum, _run.FirstNotFinite(weights, rows.Rows, rows.Plan));
+
+    private static DistTrainException Diverged(string when, double lossSum, string? where) =>
+        new(ExitCode.Diverged, $"training diverged: the loss {when} is {lossSum}; {where ?? "all layers' outputs are finite"}; try a lower learning rate or training.clip_norm");
 
     private void Gather(long step, ShardRows rows)
     {

@@ -267,13 +267,16 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (_free is null) _term?.Weights.Use(null);
     }
 
+    // In local SGD each shard is computed by itself.
+    private int MostRowsOfAGroup => _setup.Local is null ? _loop.MaxRows : 0;
+
     // The plan for the whole assignment is kept for each mini-batch size; what is left of one after a reassignment isn't.
     private List<ShardRows> RowsFor(long step)
     {
         int size = _loop.BatchSize(step);
         bool halves = _setup.Watches(step);
-        if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, _loop.MaxRows, halves, _setup.Wire.Gradients.RoundsNodes);
-        if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, _loop.MaxRows, halves, _setup.Wire.Gradients.RoundsNodes);
+        if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, MostRowsOfAGroup, halves, _setup.Wire.Gradients.RoundsNodes);
+        if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, MostRowsOfAGroup, halves, _setup.Wire.Gradients.RoundsNodes);
         return rows;
     }
 
