@@ -31,6 +31,7 @@ internal sealed class KestrelHost : IAsyncDisposable
         TlsHandshakeCallbackOptions? handshake = options.Tls is { } tls ? Handshake(tls) : null;
         var builder = new ServiceCollector();
         builder.Services.AddSingleton(options.Logging).AddSingleton<DiagnosticSource>(new DiagnosticListener("DistTrain.Grpc")).AddLogging().AddMetrics();
+        builder.Services.AddSingleton<IMemoryPoolFactory<byte>>(new LargeBlocks());
         builder.UseKestrelCore().ConfigureKestrel(kestrel => Configure(kestrel, options, handshake, listening));
         return new(builder.Services.BuildServiceProvider(), listening);
     }
