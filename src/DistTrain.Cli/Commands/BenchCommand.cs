@@ -38,7 +38,7 @@ internal static class BenchCommand
             ClusterBenchOptions? cluster = clusters?.Read(parsed);
             string[] asked = parsed.GetValue(filters) ?? [];
             List<string> names = [.. cluster is null ? all.Select(c => c.Name) : ClusterBench.Names];
-            foreach (string unknown in asked.Where(f => !names.Exists(n => n.Contains(f, StringComparison.Ordinal)))) context.Error.WriteLine($"disttrain: bench {name}: nothing has {unknown} in its name");
+            foreach (string unknown in asked.Where(f => !names.Exists(n => n.Contains(f, StringComparison.Ordinal)) && names.Exists(n => asked.Any(a => n.Contains(a, StringComparison.Ordinal))))) context.Error.WriteLine($"disttrain: bench {name}: nothing has {unknown} in its name");
             names.RemoveAll(n => asked.Length > 0 && !asked.Any(f => n.Contains(f, StringComparison.Ordinal)));
             if (names.Count == 0) throw new DistTrainException(ExitCode.BadUsage, $"bench {name}: nothing has {string.Join(" or ", asked)} in its name; --list prints the names");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");

@@ -54,7 +54,9 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         private readonly CancellationTokenSource _ending = new();
         private readonly SharedLine<LineMessage>? _line;
         private readonly TaskCompletionSource _lineRead = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private volatile bool _lined;
+        private int _waiting;
         private Task _pumps = Task.CompletedTask;
         private volatile bool _shares;
         private bool _closing;
@@ -77,12 +79,16 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
             await _weights.GetHeadersAsync().WaitAsync(cancellation);
             _pumps = Task.WhenAll(
                 Task.Run(PushAsync, CancellationToken.None), Task.Run(PullAsync, CancellationToken.None), Task.Run(WatchPushAsync, CancellationToken.None));
+            // Whether there is a line is known before anything is pushed: what goes over it would overtake what went before.
+            if (_line is not null) await Task.WhenAny(_answered.Task, _lost.Task).WaitAsync(cancellation);
         }
 
-        // Segments in shared memory are announced at once, by the thread that computes; whatever else waits its turn.
+        // Segments in shared memory are announced at once, by the thread that computes, unless some wait for room already.
         public void Push(in SegmentHeader header, NativeSpan payload)
         {
-            if (!_lined || !TryAnnounce(header, payload)) _segments.Writer.TryWrite((header, payload));
+            if (_lined && Volatile.Read(ref _waiting) == 0 && TryAnnounce(header, payload)) return;
+            Interlocked.Increment(ref _waiting);
+            _segments.Writer.TryWrite((header, payload));
         }
 
         public async ValueTask DisposeAsync()
@@ -111,6 +117,9 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
                 Join(theirs);
                 return PayloadTarget.Drop;
             }
+
+            // A server that knows of no lines.
+            _answered.TrySetResult();
 
             if (header.Shared is { } shared)
             {
@@ -146,14 +155,29 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
             return SharedRegion.Find(payload.Address) is { } found && _line!.TryWrite(LineMessage.Of(header, found.Region, found.Offset, (long)payload.Length * sizeof(float)));
         }
 
+        // Waits for room in the line; false for memory that can't be shared.
+        private async ValueTask<bool> AnnounceAsync(SegmentHeader header, NativeSpan payload)
+        {
+            if (payload.Length > 0 && SharedRegion.Find(payload.Address) is null) return false;
+            while (!TryAnnounce(header, payload)) await Task.Delay(1, _ending.Token);
+            return true;
+        }
+
         private void Join(Wire.SharedBytes theirs)
         {
+            if (theirs.Pid == 0)
+            {
+                _answered.TrySetResult();
+                return;
+            }
+
             if (_line is null || _lined) throw new GrpcException(GrpcStatusCode.FailedPrecondition, "the server answers a line that it wasn't offered");
             SharedRegion region = SharedRegion.Open(SharedRegions.NameOf(theirs)) is { } opened && opened.Length == SharedLine<LineMessage>.Length
                 ? opened
                 : throw new GrpcException(GrpcStatusCode.FailedPrecondition, $"the server's line of shared memory can't be mapped (process {theirs.Pid}, {theirs.Length} bytes); use --channel grpc");
             _line.Attach(region);
             _shares = _lined = true;
+            _answered.TrySetResult();
             new Thread(ReadLine) { IsBackground = true, Name = "weights" }.Start();
         }
 
@@ -185,6 +209,9 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
             {
                 await foreach ((SegmentHeader header, NativeSpan payload) in _segments.Reader.ReadAllAsync())
                 {
+                    bool announced = _lined && await AnnounceAsync(header, payload);
+                    if (_lined) Interlocked.Decrement(ref _waiting);
+                    if (announced) continue;
                     Wire.Segment segment = WireMessages.ToWire(header);
                     if (_shares && payload.Length > 0 && SharedRegion.Find(payload.Address) is { } found)
                     {

@@ -39,11 +39,9 @@ public static class ParameterServerService
         CancellationToken ending = line?.Broken ?? call.Cancellation;
         using IWeightsSubscription subscription = port.Subscribe(request.Term, request.Incarnation, inline: line is not null);
         await call.SendHeadersAsync();
-        if (line is not null)
-        {
-            await responses.WriteAsync(new Wire.Weights { Line = line.Name }, ending);
-            line.Begin();
-        }
+        // Before anything else, so that nothing overtakes what goes over the line.
+        if (request.Line is not null) await responses.WriteAsync(new Wire.Weights { Line = line?.Name ?? new() }, ending);
+        line?.Begin();
 
         try
         {
@@ -56,7 +54,12 @@ public static class ParameterServerService
                 }
 
                 long bytes = (long)next.Payload.Length * sizeof(float);
-                if (line?.TryWrite(LineMessage.Of(next.Header, found.Region, found.Offset, bytes)) == true) continue;
+                if (line is not null)
+                {
+                    while (!line.TryWrite(LineMessage.Of(next.Header, found.Region, found.Offset, bytes))) await Task.Delay(1, ending);
+                    continue;
+                }
+
                 Wire.Weights header = WireMessages.ToWire(next.Header);
                 header.Shared = SharedRegions.Name(found.Region, found.Offset, bytes);
                 await responses.WriteAsync(header, ending);

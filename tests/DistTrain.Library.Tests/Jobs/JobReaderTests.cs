@@ -84,7 +84,7 @@ public class JobReaderTests
     [InlineData("training: { precision: fp16 }\nwire: { gradients: top_k }", "job.yaml:4: wire.gradients: 'top_k' does not go with training.precision: fp16, whose loss scale changes while gradients are held back under the old one; take bf16, or wire.gradients: int8")]
     [InlineData("training: { clipnorm: 1 }", "job.yaml:3: unknown key 'training.clipnorm'; did you mean 'clip_norm'?")]
     [InlineData("cluster: { consistent: sync }", "job.yaml:3: unknown key 'cluster.consistent'; did you mean 'consistency'?")]
-    [InlineData("cluster: { consistency: asynchronous }", "job.yaml:3: cluster.consistency: unknown consistency 'asynchronous'; allowed: sync, async, ssp")]
+    [InlineData("cluster: { consistency: asynchronous }", "job.yaml:3: cluster.consistency: unknown consistency 'asynchronous'; allowed: sync, async, ssp, local_sgd")]
     [InlineData("cluster: { consistency: ssp }", "job.yaml:3: cluster.consistency: 'ssp' needs a bound: how many steps a worker's weights may lack, such as { ssp: { bound: 3 } }")]
     [InlineData("cluster: { consistency: { ssp: { bound: -1 } } }", "job.yaml:3: cluster.consistency.ssp.bound: -1 is out of range: expected 0 to 1022")]
     [InlineData("cluster: { consistency: { ssp: { bound: 2, limit: 1 } } }", "job.yaml:3: unknown key 'cluster.consistency.ssp.limit'; allowed: bound")]
