@@ -26,13 +26,13 @@ internal static class JsonFile
     }
 
     /// <summary>Refuses a place that can't be written to, before any work is done for it.</summary>
-    public static void CheckPlace(string? path)
+    public static void CheckPlace(string? path, string option = "--json")
     {
         if (path is null) return;
-        if (path.Length == 0) throw new DistTrainException(ExitCode.BadUsage, "--json: the file name is empty");
-        if (Directory.Exists(path)) throw new DistTrainException(ExitCode.BadUsage, $"--json {path}: is a directory, not a file");
+        if (path.Length == 0) throw new DistTrainException(ExitCode.BadUsage, $"{option}: the file name is empty");
+        if (Directory.Exists(path)) throw new DistTrainException(ExitCode.BadUsage, $"{option} {path}: is a directory, not a file");
         string directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        if (!Directory.Exists(directory)) throw new DistTrainException(ExitCode.BadUsage, $"--json {path}: there is no directory {directory}");
+        if (!Directory.Exists(directory)) throw new DistTrainException(ExitCode.BadUsage, $"{option} {path}: there is no directory {directory}");
     }
 
     /// <summary>Writes an object to the file; does nothing without one.</summary>

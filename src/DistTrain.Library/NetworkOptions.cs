@@ -46,6 +46,9 @@ public sealed record CoordinatorOptions
     /// <summary>Goes on from the newest checkpoint of the job.</summary>
     public bool Resume { get; init; }
 
+    /// <summary>Where to write a trace of what all members did; null for nowhere.</summary>
+    public string? Trace { get; init; }
+
     /// <summary>Called with the bound address, <c>host:port</c>, as soon as members can join.</summary>
     public Action<string>? Bound { get; init; }
 }

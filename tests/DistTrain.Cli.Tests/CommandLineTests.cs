@@ -210,7 +210,7 @@ public sealed class CommandLineTests : IDisposable
             (job, options, _, _) => (_coordinator = options, Task.FromResult(new TrainResult { Name = job.Name })).Item2,
             (options, _) => (_member = options, Task.FromResult(ExitCode.Done)).Item2,
             (options, _) => (_member = options, Task.FromResult(ExitCode.Done)).Item2,
-            (job, resume, _, _) =>
+            (job, resume, _, _, _) =>
             {
                 (_job, _resume) = (job, resume);
                 return Task.FromResult(train?.Invoke(job) ?? new TrainResult { Name = job.Name, Steps = 7, WallSeconds = 1 });

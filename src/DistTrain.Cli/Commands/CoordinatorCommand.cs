@@ -16,14 +16,18 @@ internal static class CoordinatorCommand
         var jobs = new JobOptions(command, required: false);
         var network = new NetworkArguments(command, joins: false, listens: true);
         Option<bool> resume = TrainCommand.ResumeOption();
+        Option<string?> trace = TrainCommand.TraceOption();
         Option<string?> json = CommandTree.JsonOption();
         var child = new ChildOptions(command, announces: true);
         command.Add(resume);
+        command.Add(trace);
         command.Add(json);
         command.SetAction(async (parsed, _) =>
         {
             string? jsonFile = parsed.GetValue(json);
             JsonFile.CheckPlace(jsonFile);
+            string? traceFile = parsed.GetValue(trace);
+            JsonFile.CheckPlace(traceFile, "--trace");
             using Lifeline? lifeline = child.Lifeline(parsed);
             using StopSignals signals = lifeline is null ? StopSignals.Handle() : StopSignals.LeaveToLauncher(lifeline);
             Job job = jobs.Load(parsed);
@@ -33,6 +37,7 @@ internal static class CoordinatorCommand
                 Network = network.Read(parsed, token: lifeline is null ? null : await lifeline.Token),
                 Resume = parsed.GetValue(resume),
                 Local = lifeline is not null,
+                Trace = traceFile,
                 Bound = address => child.Announce(parsed, address),
             };
             using var observer = ConsoleObserver.Create(context, showListening: lifeline is null);

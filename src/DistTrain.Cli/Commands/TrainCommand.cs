@@ -21,6 +21,7 @@ internal static class TrainCommand
         var inProcess = new Option<bool>("--in-process") { Description = "Runs everything within one process." };
         Option<bool> resume = ResumeOption();
         var engine = new Option<string>("--engine") { HelpName = "NAME", Description = "What hosts the actors; this build has 'builtin'.", DefaultValueFactory = _ => "builtin" };
+        Option<string?> trace = TraceOption();
         Option<string?> json = CommandTree.JsonOption();
         command.Add(threads);
         command.Add(cores);
@@ -28,11 +29,14 @@ internal static class TrainCommand
         command.Add(inProcess);
         command.Add(resume);
         command.Add(engine);
+        command.Add(trace);
         command.Add(json);
         command.SetAction(async (parsed, _) =>
         {
             string? jsonFile = parsed.GetValue(json);
             JsonFile.CheckPlace(jsonFile);
+            string? traceFile = parsed.GetValue(trace);
+            JsonFile.CheckPlace(traceFile, "--trace");
             CheckEngine(parsed.GetValue(engine)!);
             List<string> overrides = jobs.Overrides(parsed);
             if (parsed.GetValue(threads) is { } n) overrides.Add($"cluster.threads={n}");
@@ -40,13 +44,15 @@ internal static class TrainCommand
             if (parsed.GetValue(channel) is { } name) overrides.Add($"cluster.channel={name}");
             Job job = JobReader.Load(parsed.GetValue(jobs.Path), overrides);
             return parsed.GetValue(inProcess)
-                ? await TrainHereAsync(context, job, parsed.GetValue(resume), jsonFile, UsageHint.For(parsed, jobs, local: true))
-                : await LaunchAsync(context, job, CoordinatorArguments(parsed.GetValue(jobs.Path), overrides, parsed.GetValue(resume), jsonFile), jsonFile);
+                ? await TrainHereAsync(context, job, parsed.GetValue(resume), traceFile, jsonFile, UsageHint.For(parsed, jobs, local: true))
+                : await LaunchAsync(context, job, CoordinatorArguments(parsed.GetValue(jobs.Path), overrides, parsed.GetValue(resume), traceFile, jsonFile), jsonFile);
         });
         return command;
     }
 
     public static Option<bool> ResumeOption() => new("--resume") { Description = "Goes on from the job's newest checkpoint, to the same bits as a run that never stopped." };
+
+    public static Option<string?> TraceOption() => new("--trace") { HelpName = "FILE", Description = "Writes a trace of what every process did in its last steps, for ui.perfetto.dev or chrome://tracing." };
 
     private static void CheckEngine(string engine)
     {
@@ -61,21 +67,22 @@ internal static class TrainCommand
         }
     }
 
-    private static List<string> CoordinatorArguments(string? job, List<string> overrides, bool resume, string? json)
+    private static List<string> CoordinatorArguments(string? job, List<string> overrides, bool resume, string? trace, string? json)
     {
         List<string> arguments = ["coordinator"];
         if (job is not null) arguments.Add(job);
         foreach (string change in overrides) arguments.AddRange(["--set", change]);
         if (resume) arguments.Add("--resume");
+        if (trace is not null) arguments.AddRange(["--trace", trace]);
         if (json is not null) arguments.AddRange(["--json", json]);
         return arguments;
     }
 
-    private static async Task<int> TrainHereAsync(CliContext context, Job job, bool resume, string? json, UsageHint hint)
+    private static async Task<int> TrainHereAsync(CliContext context, Job job, bool resume, string? trace, string? json, UsageHint hint)
     {
         using StopSignals signals = StopSignals.Handle();
         using var observer = ConsoleObserver.Create(context, showListening: false);
-        TrainResult result = await context.Runners.InProcess(job, resume, observer, signals.Stop);
+        TrainResult result = await context.Runners.InProcess(job, resume, observer, signals.Stop, trace);
         observer.Finish(result, job, hint);
         JsonFile.Write(json, result);
         return result.ExitCode;

@@ -8,7 +8,7 @@ namespace DistTrain.Core.Messages;
 public static class Protocol
 {
     /// <summary>Raised whenever a message changes its meaning.</summary>
-    public const int Version = 6;
+    public const int Version = 7;
 }
 
 /// <summary>A message from the coordinator to a member.</summary>
@@ -19,7 +19,11 @@ public abstract record CoordinatorMessage;
 /// <param name="JobHash">Over what decides the bits.</param>
 /// <param name="DataHash">Over the data set's content.</param>
 /// <param name="Data">What a member without the data must know of it.</param>
-public sealed record JobOffer(string Job, string JobHash, string DataHash, DataFacts Data) : CoordinatorMessage;
+public sealed record JobOffer(string Job, string JobHash, string DataHash, DataFacts Data) : CoordinatorMessage
+{
+    /// <summary>How many of its last events the member keeps for a trace; 0 for none.</summary>
+    public int TraceEvents { get; init; }
+}
 
 /// <summary>What the model and the step clock take from the data.</summary>
 /// <param name="InputShape">One example's features.</param>
@@ -97,6 +101,9 @@ public sealed record Evaluate(long Term, long Version, ImmutableArray<int> Shard
 /// stand behind, one vector after the other.
 /// </param>
 public sealed record NormsDecided(long Term, long Step, ImmutableArray<double> Squares) : CoordinatorMessage;
+
+/// <summary>Steps are over: a member answers with what it recorded of them, as <see cref="Traced"/>.</summary>
+public sealed record TraceWanted : CoordinatorMessage;
 
 /// <summary>The job is over for this member.</summary>
 /// <param name="Reason">Why, in words.</param>

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Core.Messages;
 
@@ -115,6 +116,14 @@ public sealed record Watched(
 
 /// <summary>A server joined all segments of an evaluation.</summary>
 public sealed record EvaluationReduced(long Term, long Version, SegmentStats Stats) : MemberMessage;
+
+/// <summary>A part of what a member recorded; the first is empty, so that it tells of clocks.</summary>
+/// <param name="AskedAt">When the member was asked, in nanoseconds of its own monotonic clock.</param>
+/// <param name="SentAt">When it sent this.</param>
+/// <param name="Events">Events, in the order in which they were recorded; times as above.</param>
+/// <param name="Lost">Earlier events that it had no room for.</param>
+/// <param name="Last">Nothing more will come.</param>
+public sealed record Traced(long AskedAt, long SentAt, ImmutableArray<TraceEvent> Events, long Lost, bool Last) : MemberMessage;
 
 /// <summary>The member leaves in good order.</summary>
 public sealed record Leaving(string Reason) : MemberMessage;

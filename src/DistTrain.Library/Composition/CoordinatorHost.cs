@@ -16,13 +16,14 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private readonly BuiltInEngine _engine;
     private readonly IActorRef _coordinator;
     private readonly RunMetrics _metrics;
+    private readonly ITrainingObserver _observer;
     private readonly CancellationTokenSource _ending = new();
     private readonly ITimer _ticks;
     private readonly Task _views;
 
     public CoordinatorHost(JobContext context, TrainingPlan plan, RunFiles files, RunMetrics metrics, ITrainingObserver observer, TimeProvider time)
     {
-        _metrics = metrics;
+        (_metrics, _observer) = (metrics, observer);
         if (context.Doubt is { } doubt) observer.Warn(doubt);
         if (context.GivesUp is { } given) observer.Note(given);
         if (JobWire.Note(context.Job) is { } note) observer.Note(note);
@@ -39,6 +40,9 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     }
 
     public ICoordinatorPort Port { get; }
+
+    /// <summary>The file that the trace is written to; null for none.</summary>
+    public string? Trace { get; init; }
 
     public CheckpointKeeper Keeper { get; }
 
@@ -58,6 +62,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
 
         Outcome outcome = await _metrics.Completion;
         await Keeper.FlushAsync();
+        WriteTrace();
         // A checkpoint may be complete that the coordinator, in its haste to end, no longer heard of.
         bool ended = outcome.Exit is ExitCode.Done or ExitCode.Interrupted;
         bool best = ended && outcome.Best is { } model && Keeper.Best?.Version == model.Version;
@@ -74,6 +79,13 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         await Keeper.FlushAsync();
         Keeper.Dispose();
         _ending.Dispose();
+    }
+
+    private void WriteTrace()
+    {
+        if (Trace is null) return;
+        if (TraceFile.TryWrite(Trace, _metrics.Tracks) is { } error) _observer.Warn($"the trace could not be written to {Trace}: {error}");
+        else if (_metrics.NotTraced is { } missing) _observer.Warn(missing);
     }
 
     // Messages that nobody sends twice: they wait for room in the mailbox.

@@ -14,9 +14,9 @@ internal static class CoordinatorRole
         JobContext context = JobContext.Load(job);
         if (options.Local) context.RequireMemory();
         RunFiles files = RunFiles.Open(context, options.Resume, save: true, observer);
-        TrainingPlan plan = context.Plan(job.ToYaml(), files.FirstVersion, options.Network.JoinTimeout) with { Evaluations = files.Evaluations };
+        TrainingPlan plan = context.Plan(job.ToYaml(), files.FirstVersion, options.Network.JoinTimeout) with { Evaluations = files.Evaluations, Trace = TraceFile.Recorder(options.Trace) };
         var metrics = new RunMetrics(context, files.FirstVersion, files.ResumedFrom, channel: null, observer, TimeProvider.System);
-        await using var host = new CoordinatorHost(context, plan, files, metrics, observer, TimeProvider.System);
+        await using var host = new CoordinatorHost(context, plan, files, metrics, observer, TimeProvider.System) { Trace = options.Trace };
         await using var server = new GrpcServer(serverOptions);
         CoordinatorService.Add(server, host.Port, host.Keeper);
         await server.StartAsync(CancellationToken.None);

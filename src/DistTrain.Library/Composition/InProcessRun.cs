@@ -11,7 +11,7 @@ using DistTrain.Transport.InProcess;
 namespace DistTrain.Composition;
 
 /// <summary>A whole cluster in this process: coordinator, servers and workers as actors, over the in-process channel.</summary>
-internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObserver observer) : IAsyncDisposable
+internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObserver observer, string? trace = null) : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, ParameterServer> _servers = new(StringComparer.Ordinal);
     private readonly List<(MemberHost Host, InProcessLink Link)> _members = [];
@@ -28,9 +28,9 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
         Context.RequireMemory();
         IReadOnlyList<CoreSet>? cores = WorkerCores.Share(job.Cluster);
         RunFiles files = RunFiles.Open(Context, resume, save, observer);
-        var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1)) with { Evaluations = files.Evaluations };
+        var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1)) with { Evaluations = files.Evaluations, Trace = TraceFile.Recorder(trace) };
         var metrics = new RunMetrics(Context, files.FirstVersion, files.ResumedFrom, "in-process", observer, TimeProvider.System);
-        _coordinator = new CoordinatorHost(Context, plan, files, metrics, observer, TimeProvider.System);
+        _coordinator = new CoordinatorHost(Context, plan, files, metrics, observer, TimeProvider.System) { Trace = trace };
         var channel = new InProcessChannel(address => _servers[address.Endpoint]);
         for (int i = 0; i < job.Cluster.Servers; i++) AddServer($"in-process:{i}");
         for (int i = 0; i < job.Cluster.Workers; i++) AddWorker(channel, cores?[i]);
@@ -55,16 +55,16 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
         if (_coordinator is not null) await _coordinator.DisposeAsync();
     }
 
-    private void AddServer(string endpoint) => Add(MemberRole.Server, endpoint, (_, link) =>
-        MemberParts.Server(Context, link, _coordinator!.Keeper, server => _servers[endpoint] = server, observer.Warn));
+    private void AddServer(string endpoint) => Add(MemberRole.Server, endpoint, (_, offer, link) =>
+        MemberParts.Server(Context, link, _coordinator!.Keeper, server => _servers[endpoint] = server, MemberParts.Recorder(offer), observer.Warn));
 
-    private void AddWorker(IChannel channel, CoreSet? cores) => Add(MemberRole.Worker, "", (host, _) =>
-        MemberParts.Worker(Context, channel, host.Incarnation, job.Cluster.Threads, cores, observer.Warn));
+    private void AddWorker(IChannel channel, CoreSet? cores) => Add(MemberRole.Worker, "", (host, offer, _) =>
+        MemberParts.Worker(Context, channel, host.Incarnation, job.Cluster.Threads, cores, MemberParts.Recorder(offer), observer.Warn));
 
-    private void Add(MemberRole role, string endpoint, Func<MemberHost, ICoordinatorLink, MemberPart> build)
+    private void Add(MemberRole role, string endpoint, Func<MemberHost, JobOffer, ICoordinatorLink, MemberPart> build)
     {
         MemberHost? host = null;
-        host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (_, link) => build(host!, link), _ => { });
+        host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (offer, link) => build(host!, offer, link), _ => { });
         InProcessLink link = InProcessLink.Connect(_coordinator!.Port, host.ReceiveAsync);
         _members.Add((host, link));
         host.Begin(link);

@@ -1,8 +1,10 @@
+using System.Collections.Immutable;
 using DistTrain.Cluster.Hosting;
 using DistTrain.Core;
 using DistTrain.Core.Actors;
 using DistTrain.Core.Memory;
 using DistTrain.Core.Messages;
+using DistTrain.Core.Tracing;
 using DistTrain.Kernels;
 
 namespace DistTrain.Composition;
@@ -17,7 +19,11 @@ namespace DistTrain.Composition;
 /// <param name="FreeAsync">Called last: frees its memory, which servers of the same process may have been lent.</param>
 internal sealed record MemberPart(
     string JobHash, string DataHash, IActor Actor, ActorOptions Options, Action<IActorRef> Attach,
-    Func<Task> DisconnectAsync, Func<ValueTask> FreeAsync);
+    Func<Task> DisconnectAsync, Func<ValueTask> FreeAsync)
+{
+    /// <summary>Where what it does is recorded; null for nowhere.</summary>
+    public TraceRecorder? Trace { get; init; }
+}
 
 /// <summary>
 /// A member's side of the conversation with the coordinator: the handshake, heartbeats from a thread of their own, and
@@ -25,6 +31,8 @@ internal sealed record MemberPart(
 /// </summary>
 internal sealed class MemberHost : IAsyncDisposable
 {
+    private const int TraceEventsOfAMessage = 8192;
+
     private readonly MemberRole _role;
     private readonly string _endpoint;
     private readonly Func<JobOffer, ICoordinatorLink, MemberPart> _build;
@@ -72,6 +80,9 @@ internal sealed class MemberHost : IAsyncDisposable
                 break;
             case Refused refused:
                 _ended.TrySetException(new DistTrainException(refused.Exit, refused.Reason));
+                break;
+            case TraceWanted:
+                SendTrace(await _link.Task, TraceRecorder.Now);
                 break;
             case Stop stop:
                 _log($"stopping: {stop.Reason}");
@@ -123,6 +134,19 @@ internal sealed class MemberHost : IAsyncDisposable
             link.Send(new Failed($"internal error while taking the job: {e.GetType().Name}: {e.Message}", ExitCode.Internal));
             _ended.TrySetException(e);
         }
+    }
+
+    private void SendTrace(ICoordinatorLink link, long asked)
+    {
+        TraceRecorder? trace = _part?.Trace;
+        link.Send(new Traced(asked, TraceRecorder.Now, [], 0, Last: false));
+        ImmutableArray<TraceEvent> events = trace?.Take() ?? [];
+        for (int at = 0; at < events.Length; at += TraceEventsOfAMessage)
+        {
+            link.Send(new Traced(asked, TraceRecorder.Now, events.Slice(at, Math.Min(TraceEventsOfAMessage, events.Length - at)), trace!.Lost, Last: false));
+        }
+
+        link.Send(new Traced(asked, TraceRecorder.Now, [], trace?.Lost ?? 0, Last: true));
     }
 
     private async Task EndOnFailureAsync()

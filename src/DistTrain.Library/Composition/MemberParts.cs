@@ -1,6 +1,7 @@
 using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
+using DistTrain.Core.Tracing;
 using DistTrain.Jobs;
 using DistTrain.Kernels;
 using DistTrain.Training.ParameterServer;
@@ -14,25 +15,30 @@ internal static class MemberParts
     // Segments that wait at a server are whole buckets: few, so that a slow server pushes back.
     private const int ServerMailbox = 256;
 
-    public static MemberPart Worker(JobContext context, IChannel channel, ulong incarnation, int threads, CoreSet? cores, Action<string> log)
+    public static MemberPart Worker(JobContext context, IChannel channel, ulong incarnation, int threads, CoreSet? cores, TraceRecorder? trace, Action<string> log)
     {
         if (context.Job.Training.Memory is not null) log($"training.memory: {context.Memory()}");
-        var worker = new Worker(context.WorkerSetup(threads, cores), channel, incarnation, context.Job.Cluster.FailureTimeout, log);
+        var worker = new Worker(context.WorkerSetup(threads, cores) with { Trace = trace }, channel, incarnation, context.Job.Cluster.FailureTimeout, log);
         return new MemberPart(
             context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true), _ => { },
-            worker.DisconnectAsync, worker.DisposeAsync);
+            worker.DisconnectAsync, worker.DisposeAsync)
+        { Trace = trace };
     }
 
-    public static MemberPart Server(JobContext context, ICoordinatorLink link, ICheckpointPort checkpoints, Action<ParameterServer> publish, Action<string> log)
+    public static MemberPart Server(JobContext context, ICoordinatorLink link, ICheckpointPort checkpoints, Action<ParameterServer> publish, TraceRecorder? trace, Action<string> log)
     {
-        var server = new ParameterServer(context.ServerSetup(), link, checkpoints, log);
+        var server = new ParameterServer(context.ServerSetup() with { Trace = trace }, link, checkpoints, log);
         return new MemberPart(
             context.Job.Hash, "", server, new ActorOptions(ServerMailbox, DedicatedThread: true), self =>
             {
                 server.Attach(self);
                 publish(server);
-            }, () => server.DisposeAsync().AsTask(), () => ValueTask.CompletedTask);
+            }, () => server.DisposeAsync().AsTask(), () => ValueTask.CompletedTask)
+        { Trace = trace };
     }
+
+    /// <summary>What a member that was offered a job records in; null where no trace is asked for.</summary>
+    public static TraceRecorder? Recorder(JobOffer offer) => offer.TraceEvents > 0 ? new TraceRecorder(Math.Min(offer.TraceEvents, TraceRecorder.MostCapacity)) : null;
 
     /// <summary>The job as a member reads it from the coordinator's offer.</summary>
     public static Job Parse(JobOffer offer) => JobReader.Parse(offer.Job, "the coordinator's job");

@@ -32,7 +32,7 @@ internal static class MemberRoles
         {
             var context = JobContext.Load(MemberParts.Parse(offer));
             var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network), context.SharesMemory);
-            return MemberParts.Worker(context, channel, host.Incarnation, options.Threads, cores, log);
+            return MemberParts.Worker(context, channel, host.Incarnation, options.Threads, cores, MemberParts.Recorder(offer), log);
         }, stop);
     }
 
@@ -49,7 +49,7 @@ internal static class MemberRoles
         return await RunAsync(MemberRole.Server, Network.EndpointUrl(options.Network, bound), options, log, (offer, link, _) =>
         {
             var context = JobContext.WithoutData(MemberParts.Parse(offer), offer.Data);
-            return MemberParts.Server(context, link, new GrpcCheckpointPort(checkpoints), s => port.Server = s, log);
+            return MemberParts.Server(context, link, new GrpcCheckpointPort(checkpoints), s => port.Server = s, MemberParts.Recorder(offer), log);
         }, stop);
     }
 

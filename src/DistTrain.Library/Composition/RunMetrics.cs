@@ -1,5 +1,6 @@
 using DistTrain.Core;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 using DistTrain.Kernels;
 using DistTrain.Training.Coordinator;
 
@@ -99,6 +100,21 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         observer.Membership($"{member} was lost at step {version}: {cause}", trouble: true);
     }
 
+    /// <summary>What members recorded; empty where nothing was asked for.</summary>
+    public IReadOnlyList<TraceTrack> Tracks { get; private set; } = [];
+
+    /// <summary>Whose record is missing, in words; null for nobody's.</summary>
+    public string? NotTraced
+    {
+        get
+        {
+            List<Member> missing = [.. _members.Where(m => Tracks.All(t => t.Member?.Id != m.Id))];
+            return missing.Count == 0 ? null : $"the trace lacks {string.Join(", ", missing)}, which ended before it was asked";
+        }
+    }
+
+    public void Traced(IReadOnlyList<TraceTrack> tracks) => Tracks = tracks;
+
     public void Noted(string message) => observer.Note(message);
 
     public void Warn(string message) => observer.Warn(message);
@@ -132,6 +148,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         Shards = context.Job.Batch.Shards,
         Channel = channel ?? Channels(),
         Failures = _failures,
+        Split = StepSplit.Of(Tracks),
         Checkpoint = checkpoint ?? resumedFrom,
         NumericsRevision = NumericsRevision.Current,
         ExitCode = (int)outcome.Exit,

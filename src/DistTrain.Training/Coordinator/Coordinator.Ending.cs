@@ -14,8 +14,9 @@ public sealed partial class Coordinator
     {
         _sessions.Remove(session.Link);
         if (session.Member is { } member) _membership.Remove(member.Id, session.LastWords ?? cause);
-        else if (_phase < Phase.Ending) _events.Warn($"{session.Name} did not join: {session.LastWords ?? cause}");
+        else if (_outcome is null) _events.Warn($"{session.Name} did not join: {session.LastWords ?? cause}");
         if (_phase == Phase.Ending && _sessions.Count == 0) Over();
+        EndWhenCollected();
     }
 
     private void View(ClusterView view)
@@ -34,7 +35,8 @@ public sealed partial class Coordinator
             _sessions.Remove(session.Link);
         }
 
-        if (_phase >= Phase.Ending) return;
+        EndWhenCollected();
+        if (_outcome is not null) return;
         _events.Lost(member, cause, _clock.Committed);
         if (_phase == Phase.Forming) return;
         if (_servers.Any(s => s.Member!.Id == member.Id))
@@ -54,7 +56,7 @@ public sealed partial class Coordinator
 
     private void Interrupt()
     {
-        if (_phase >= Phase.Ending) return;
+        if (_outcome is not null) return;
         if (_phase != Phase.Training || _clock.Granted == _plan.FirstVersion)
         {
             Finish(ExitCode.Interrupted, "interrupted before the first step");
@@ -70,7 +72,7 @@ public sealed partial class Coordinator
 
     private void CheckpointNotWritten(CheckpointFailed failed)
     {
-        if (_phase >= Phase.Ending) return;
+        if (_outcome is not null) return;
         if (failed.Exit == ExitCode.Diverged || failed.Version == _clock.End || failed.Version == _judged.Best?.Version) Finish(failed.Exit, failed.Reason);
         else
         {
@@ -96,11 +98,18 @@ public sealed partial class Coordinator
             Staleness = _plan.Consistency.IsSync ? null : _staleness,
             Traffic = _traffic.Values.Aggregate(default(Traffic), (sum, one) => sum + one),
         };
+        if (_plan.Trace is not null && _phase == Phase.Training) AskForTraces();
+        else End();
+    }
+
+    private void End()
+    {
+        TellTraces();
         _phase = Phase.Ending;
         _ending = _time.GetTimestamp();
         foreach (Session session in _sessions.Values)
         {
-            session.Link.Send(new Stop(reason ?? "the job is done", exit));
+            session.Link.Send(new Stop(_outcome!.Reason ?? "the job is done", _outcome.Exit));
             session.Link.Close();
         }
 

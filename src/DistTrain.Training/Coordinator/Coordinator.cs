@@ -5,13 +5,14 @@ using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Training.Coordinator;
 
 /// <summary>
 /// The actor that turns membership into shard assignments, keeps the step clock, and calls evaluations and
 /// checkpoints. It computes nothing. Phases: forming (members join), leading (servers accept the term and take their
-/// partitions), training, ending.
+/// partitions), training, collecting what members recorded of it, ending.
 /// </summary>
 public sealed partial class Coordinator : IActor
 {
@@ -59,6 +60,7 @@ public sealed partial class Coordinator : IActor
         Accepting,
         Owning,
         Training,
+        Collecting,
         Ending,
         Over,
     }
@@ -86,6 +88,9 @@ public sealed partial class Coordinator : IActor
             case Tick when _phase == Phase.Forming:
                 Waited();
                 break;
+            case Tick when _phase == Phase.Collecting:
+                if (_time.GetElapsedTime(_ending) > CollectTimeout) End();
+                break;
             case Tick when _phase == Phase.Ending:
                 EndOverdue();
                 break;
@@ -101,6 +106,9 @@ public sealed partial class Coordinator : IActor
             case StopRequested:
                 Interrupt();
                 break;
+            case StopNow when _phase == Phase.Collecting:
+                End();
+                break;
             case StopNow when _phase < Phase.Ending:
                 Finish(ExitCode.Interrupted, $"interrupted at step {_clock.Committed}, before a checkpoint was complete there");
                 break;
@@ -114,7 +122,7 @@ public sealed partial class Coordinator : IActor
         switch (message)
         {
             case JoinRequest request:
-                if (_phase >= Phase.Ending) Refuse(session, new Refused("the job is over", ExitCode.ClusterLost));
+                if (_outcome is not null) Refuse(session, new Refused("the job is over", ExitCode.ClusterLost));
                 else Refuse(session, session.Request(request, _plan));
                 break;
             case JoinReady ready when session.Member is null:
@@ -148,6 +156,9 @@ public sealed partial class Coordinator : IActor
             case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating && session.Partition == 0:
                 EvaluationDone(reduced);
                 break;
+            case Traced traced when _phase == Phase.Collecting && session.Member is not null:
+                Collect(session, traced);
+                break;
             case Leaving leaving:
                 session.LastWords = $"left: {leaving.Reason}";
                 break;
@@ -168,6 +179,7 @@ public sealed partial class Coordinator : IActor
 
     private void Committed(SegmentStats stats)
     {
+        _plan.Trace.Mark(TraceName.Committed, _clock.Committed - 1);
         _events.Committed(_clock.Committed, stats);
         if (stats.WeightSum == 0) _events.Warn($"step {_clock.Committed - 1}: the total weight is zero, so the weights were left as they are");
         if (!double.IsFinite(stats.LossSum))
@@ -217,6 +229,7 @@ public sealed partial class Coordinator : IActor
             if (_asked.Add(version)) _expectCheckpoint(_term, version, _judged.ToBytes());
         }
 
+        _plan.Trace.Mark(TraceName.Granted, _clock.Granted);
         var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record()) { RateFactor = _judged.Plateau.Factor };
         foreach (Session session in _sessions.Values)
         {

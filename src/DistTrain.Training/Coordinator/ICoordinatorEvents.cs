@@ -1,6 +1,7 @@
 using DistTrain.Core;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 using DistTrain.Optim;
 
 namespace DistTrain.Training.Coordinator;
@@ -55,6 +56,9 @@ public interface ICoordinatorEvents
 
     /// <summary>Something the user should know.</summary>
     void Warn(string message);
+
+    /// <summary>What members recorded, the coordinator's own first; those that were lost, or didn't answer, are left out. Comes before the end of a job that is traced.</summary>
+    void Traced(IReadOnlyList<TraceTrack> tracks);
 
     /// <summary>The job is over: the last event.</summary>
     void Finished(Outcome outcome);

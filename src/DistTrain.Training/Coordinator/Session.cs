@@ -1,5 +1,7 @@
 using DistTrain.Core;
+using DistTrain.Core.Memory;
 using DistTrain.Core.Messages;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Training.Coordinator;
 
@@ -12,6 +14,12 @@ internal sealed class Session(IMemberLink link)
 
     /// <summary>The member; null before the handshake is done.</summary>
     public Member? Member { get; private set; }
+
+    /// <summary>What it recorded, as far as it has come; null before it was asked.</summary>
+    public TraceTrack? Track { get; set; }
+
+    /// <summary>Whether memory can be shared with it, so that it has this machine's clock.</summary>
+    public bool IsHere => _request is { HostIdentity.Length: > 0 } request && request.HostIdentity == HostIdentity.Own;
 
     /// <summary>The partition that a server owns; -1 for none.</summary>
     public int Partition { get; set; } = -1;
@@ -36,7 +44,7 @@ internal sealed class Session(IMemberLink link)
             return Refuse($"its kernels are of numerics revision {request.NumericsRevision}, this job's of {plan.NumericsRevision}: the bits would differ");
         }
 
-        link.Send(new JobOffer(plan.JobText, plan.JobHash, plan.DataHash, plan.Data));
+        link.Send(new JobOffer(plan.JobText, plan.JobHash, plan.DataHash, plan.Data) { TraceEvents = plan.Trace?.Capacity ?? 0 });
         return null;
     }
 

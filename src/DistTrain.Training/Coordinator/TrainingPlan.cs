@@ -1,5 +1,6 @@
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Training.Coordinator;
 
@@ -77,6 +78,9 @@ public sealed record TrainingPlan
 
     /// <summary>The version to begin with; more than 0 when the job resumes.</summary>
     public required long FirstVersion { get; init; }
+
+    /// <summary>Where what the coordinator does is recorded; with it members record too, and are asked for it at the end. Null for no trace.</summary>
+    public TraceRecorder? Trace { get; init; }
 
     /// <summary>Silence after which a member counts as lost.</summary>
     public required TimeSpan FailureTimeout { get; init; }

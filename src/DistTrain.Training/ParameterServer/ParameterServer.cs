@@ -4,6 +4,7 @@ using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Training.ParameterServer;
 
@@ -12,7 +13,11 @@ namespace DistTrain.Training.ParameterServer;
 /// <param name="Shards">Shards a mini-batch.</param>
 /// <param name="Initialise">Writes the seed's initial weights for the range of the flat vector that begins at the offset.</param>
 /// <param name="Rule">How weights change.</param>
-public sealed record ServerSetup(ParameterLayout Layout, int Shards, Action<long, Memory<float>> Initialise, UpdateRule Rule);
+public sealed record ServerSetup(ParameterLayout Layout, int Shards, Action<long, Memory<float>> Initialise, UpdateRule Rule)
+{
+    /// <summary>Where what the server does is recorded; null for nowhere.</summary>
+    public TraceRecorder? Trace { get; init; }
+}
 
 /// <summary>A complete segment, as it lies in the server's mailbox.</summary>
 internal sealed record SegmentArrived(SegmentHeader Header, ISegmentBuffer? Buffer);
@@ -38,6 +43,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     private IActorRef? _self;
     private volatile IServerLoop? _loop;
     private long _term;
+    private int _waiting;
     private ReadOnlyMemory<byte> _record;
 
     /// <summary>Creates a server that owns nothing yet.</summary>
@@ -89,8 +95,12 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     public bool Wants(in SegmentHeader header, int length) => _loop?.Wants(header, length) ?? false;
 
     /// <inheritdoc/>
-    public ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation) =>
-        _self!.TellAsync(new SegmentArrived(header, buffer), null, cancellation);
+    public ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation)
+    {
+        _setup.Trace.Mark(TraceName.Received, header.Step, header.Bucket, header.Shards, onChannel: true);
+        _setup.Trace.Count(TraceName.SegmentsWaiting, Interlocked.Increment(ref _waiting));
+        return _self!.TellAsync(new SegmentArrived(header, buffer), null, cancellation);
+    }
 
     /// <inheritdoc/>
     public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false)
@@ -112,6 +122,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
 
     private void Receive(SegmentArrived segment)
     {
+        _setup.Trace.Count(TraceName.SegmentsWaiting, Interlocked.Decrement(ref _waiting));
         if (_loop is { } loop) loop.Receive(segment.Header, segment.Buffer);
         else segment.Buffer?.Release();
     }
@@ -125,8 +136,8 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
         else await LoadAsync(state, own, cancellation);
         _loop?.Dispose();
         _loop = _setup.Rule.Consistency.IsSync
-            ? new ServerLoop(_tree, state, own.Term, own.Version, _link.Send, Upload)
-            : new SegmentwiseLoop(_tree, state, own.Term, own.Version, _link.Send, Upload);
+            ? new ServerLoop(_tree, state, own.Term, own.Version, _link.Send, Upload) { Trace = _setup.Trace }
+            : new SegmentwiseLoop(_tree, state, own.Term, own.Version, _link.Send, Upload) { Trace = _setup.Trace };
         _link.Send(new PartitionReady(own.Term, own.Partition, own.Version));
     }
 

@@ -35,6 +35,9 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     /// <summary>True when the root is full.</summary>
     public bool Complete => _full[0];
 
+    /// <summary>Segments that wait here, or what they were joined to.</summary>
+    public int Held { get; private set; }
+
     /// <summary>The root's statistics.</summary>
     public SegmentStats Stats => _stats[0];
 
@@ -43,7 +46,7 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     {
         get
         {
-            if (_buffers[0] is null && Complete && Pending) _buffers[0] = JoinBuffers(Take(tree.Left(0)), Take(tree.Right(0)), default);
+            if (_buffers[0] is null && Complete && Pending) Fill(0, _stats[0], JoinBuffers(Take(tree.Left(0)), Take(tree.Right(0)), default));
             return _buffers[0];
         }
     }
@@ -113,12 +116,16 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
         }
     }
 
-    private void Fill(int node, SegmentStats stats, ISegmentBuffer? buffer) =>
+    private void Fill(int node, SegmentStats stats, ISegmentBuffer? buffer)
+    {
         (_full[node], _stats[node], _buffers[node]) = (true, stats, buffer);
+        if (buffer is not null) Held++;
+    }
 
     private ISegmentBuffer? Take(int node)
     {
         ISegmentBuffer? buffer = _buffers[node];
+        if (buffer is not null) Held--;
         _buffers[node] = null;
         return buffer;
     }

@@ -3,6 +3,7 @@ using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Training.ParameterServer;
 
@@ -66,6 +67,9 @@ internal sealed class SegmentwiseLoop : IServerLoop
     public bool Wants(in SegmentHeader header, int length) =>
         Accepts(header, out int local) && header.Kind == SegmentKind.Gradient && Wire.Fits(_state.Partition.Buckets[local], length);
 
+    /// <summary>Where what the server does is recorded; null for nowhere.</summary>
+    public TraceRecorder? Trace { get; init; }
+
     /// <inheritdoc/>
     public void Receive(SegmentHeader header, ISegmentBuffer? buffer)
     {
@@ -128,10 +132,14 @@ internal sealed class SegmentwiseLoop : IServerLoop
     {
         Bucket bucket = _state.Partition.Buckets[local];
         bool rose = false;
+        long began = Trace.Begin();
         if (!_coverage[local].Lacks(header.Step, header.Shards)) buffer.Release();
         else if (_pool.Unpacked(Wire, buffer, bucket) is { } values) rose = Apply(header, local, values);
+        Trace.End(TraceName.Applied, began, header.Step, header.Bucket, header.Shards);
         Taken(header.Incarnation)[local].Add(header.Number, header.Oldest);
+        began = Trace.Begin();
         Broadcast.Publish(bucket, _coverage[local].Version);
+        Trace.End(TraceName.Published, began, _coverage[local].Version, bucket.Index);
         if (rose) ReportWhatIsWhole();
     }
 
@@ -175,6 +183,7 @@ internal sealed class SegmentwiseLoop : IServerLoop
     {
         for (; _wholeBuckets[Slot(_applied)] == _coverage.Length; _applied++)
         {
+            if (Trace is not null) Trace.Count(TraceName.ManagedBytes, GC.GetTotalAllocatedBytes());
             int slot = Slot(_applied);
             _report(new StepApplied(Term, _state.Partition.Index, _applied, _stats[slot])
             {

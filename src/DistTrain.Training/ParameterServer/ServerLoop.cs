@@ -2,6 +2,7 @@ using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Training.ParameterServer;
 
@@ -26,6 +27,7 @@ internal sealed class ServerLoop : IServerLoop
     private long _measured = -1;
     private int _applied;
     private long _pushed;
+    private int _held;
 
     public ServerLoop(ShardTree tree, PartitionState state, long term, long version, Action<MemberMessage> report, Action<CheckpointCut> upload)
     {
@@ -50,6 +52,9 @@ internal sealed class ServerLoop : IServerLoop
 
     public WeightsBroadcast Broadcast { get; }
 
+    /// <summary>Where what the server does is recorded; null for nowhere.</summary>
+    public TraceRecorder? Trace { get; init; }
+
     /// <summary>Room for a segment, or null to drop it. Everything is checked before memory is taken.</summary>
     public ISegmentBuffer? TryBegin(in SegmentHeader header, int length) =>
         Wants(header, length) ? _pool.Rent(length) : null;
@@ -70,7 +75,7 @@ internal sealed class ServerLoop : IServerLoop
         {
             _evaluation.Place(header);
         }
-        else if (_pool.Unpacked(Wire, buffer!, _state.Partition.Buckets[local]) is { } values && _tables[local].Place(_tree.Find(header.Shards), header.Stats, values, header.Step) == Placement.Complete)
+        else if (Reduce(header, local, buffer!) == Placement.Complete)
         {
             Step(local);
         }
@@ -112,6 +117,17 @@ internal sealed class ServerLoop : IServerLoop
 
     private WireFormat Wire => _state.Rule.Wire.Gradients;
 
+    private Placement Reduce(in SegmentHeader header, int local, ISegmentBuffer buffer)
+    {
+        long began = Trace.Begin();
+        int held = _tables[local].Held;
+        if (_pool.Unpacked(Wire, buffer, _state.Partition.Buckets[local]) is not { } values) return Placement.Dropped;
+        Placement placement = _tables[local].Place(_tree.Find(header.Shards), header.Stats, values, header.Step);
+        Trace.End(TraceName.Reduced, began, header.Step, header.Bucket, header.Shards);
+        Trace.Count(TraceName.SegmentsHeld, _held += _tables[local].Held - held);
+        return placement;
+    }
+
     // The step of one bucket: reduced (the table's root is full), then applied, published and reported.
     private void Step(int local)
     {
@@ -124,15 +140,20 @@ internal sealed class ServerLoop : IServerLoop
     {
         SegmentTable table = _tables[local];
         Bucket bucket = _state.Partition.Buckets[local];
+        long began = Trace.Begin();
         SegmentStats stats = table.Stats;
         if (_state.Rule.Watches(_steps[local])) _watched.Root(local, table.Root!.Elements);
         (NativeSpan gradient, NativeSpan right) = table.Halfway ?? (table.Root!.Elements, default);
         _state.Apply(bucket, _steps[local], gradient, stats, decision, right);
+        _held -= table.Held;
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
         _cuts.Copy(bucket, _steps[local]);
         _state.Pack(bucket, _steps[local]);
+        Trace.End(TraceName.Applied, began, _steps[local] - 1, bucket.Index);
+        began = Trace.Begin();
         Broadcast.Publish(bucket, _steps[local]);
+        Trace.End(TraceName.Published, began, _steps[local], bucket.Index);
         ReportWhenAllApplied(_steps[local] - 1, stats);
     }
 
@@ -158,6 +179,7 @@ internal sealed class ServerLoop : IServerLoop
     {
         if (++_applied < _tables.Length) return;
         _applied = 0;
+        if (Trace is not null) Trace.Count(TraceName.ManagedBytes, GC.GetTotalAllocatedBytes());
         if (_state.Rule.Watches(step)) _report(_watched.Take(Term, step));
         _report(new StepApplied(Term, _state.Partition.Index, step, stats) { Traffic = new(_pushed, Broadcast.SentBytes) });
     }

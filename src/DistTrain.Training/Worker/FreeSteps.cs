@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Training.Worker;
 
@@ -10,7 +11,7 @@ namespace DistTrain.Training.Worker;
 /// highest tree nodes of the worker's shards; one that others may have begun under another assignment is pushed shard by shard, because
 /// servers apply a segment whole or not at all.
 /// </summary>
-internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, TrainingLoop loop) : IDisposable
+internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, TrainingLoop loop, Stall stall) : IDisposable
 {
     /// <summary>Computations whose gradients servers may still have to read.</summary>
     public const int MostRounds = 4;
@@ -67,10 +68,12 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
         // Asked before it is looked at: what comes in between is not missed.
         _weights.Await();
         if (_groups is not null && _step < _committed) _groups = null;
-        if (_groups is null && !Pick()) return false;
+        if (_groups is null && !Pick()) return Wait(TraceName.WaitForGrant, _next);
         _weights.Refresh();
-        if (_weights.Version < 0 || _step > _weights.Version + setup.Consistency.Bound) return false;
-        if (FreeRound() is not { } round) return false;
+        if (_weights.Version < 0 || _step > _weights.Version + setup.Consistency.Bound) return Wait(TraceName.WaitForWeights, _step);
+        if (FreeRound() is not { } round) return Wait(TraceName.WaitForWeights, _step);
+        stall.End();
+        setup.Trace.Count(TraceName.ManagedBytes, setup.Trace is null ? 0 : GC.GetTotalAllocatedBytes());
         ShardRows rows = _groups![_group];
         round.Begin(_step, rows);
         (round.Basis, round.Number) = (_weights.Version, _number);
@@ -94,6 +97,12 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
     {
         foreach (GradientRound round in _rounds) round.Dispose();
         _vectors.Dispose();
+    }
+
+    private bool Wait(TraceName name, long step)
+    {
+        stall.Begin(name, step);
+        return false;
     }
 
     private bool Pick()

@@ -2,6 +2,7 @@ using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Memory;
+using DistTrain.Core.Tracing;
 using DistTrain.Kernels;
 
 namespace DistTrain.Training.Worker;
@@ -36,6 +37,9 @@ internal sealed class FreshWeights : IWeightsSink, IDisposable
         _current = new NativeBuffer(layout.Length);
         _buckets = [.. plan.Buckets.Select(_ => new Bucketful())];
     }
+
+    /// <summary>Where arrivals are recorded; null for nowhere.</summary>
+    public TraceRecorder? Trace { get; init; }
 
     /// <summary>The flat vector as of the last <see cref="Refresh"/>.</summary>
     public unsafe float* Pointer => _current.Pointer;
@@ -109,6 +113,8 @@ internal sealed class FreshWeights : IWeightsSink, IDisposable
             _averages.Complete(header);
             return;
         }
+
+        Trace.Mark(TraceName.Arrived, header.Version, header.Bucket, onChannel: true);
 
         lock (_lock)
         {

@@ -1,5 +1,6 @@
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
+using DistTrain.Core.Tracing;
 using DistTrain.Nn;
 
 namespace DistTrain.Training.Worker;
@@ -8,7 +9,7 @@ namespace DistTrain.Training.Worker;
 /// Gradient ready → bucket ready → pushed: counts what backward has finished of each bucket and pushes a bucket's
 /// segments, one for each tree node, the moment it is whole, while backward goes on with the layers below.
 /// </summary>
-internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] servers, long term, ulong incarnation) : IGradientListener
+internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] servers, long term, ulong incarnation, TraceRecorder? trace = null) : IGradientListener
 {
     private readonly long[] _missing = new long[plan.Buckets.Length];
     private GradientRound? _round;
@@ -24,12 +25,16 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
     /// <inheritdoc/>
     public void Ready(long flatStart, long flatEnd)
     {
-        for (int b = FirstBucketEndingAfter(flatStart); b < _missing.Length && plan.Buckets[b].Offset < flatEnd; b++)
+        int first = FirstBucketEndingAfter(flatStart);
+        trace.Mark(TraceName.GradientReady, _round!.Step, first);
+        for (int b = first; b < _missing.Length && plan.Buckets[b].Offset < flatEnd; b++)
         {
             Bucket bucket = plan.Buckets[b];
             _missing[b] -= Math.Min(flatEnd, bucket.End) - Math.Max(flatStart, bucket.Offset);
             if (_missing[b] != 0) continue;
+            long began = trace.Begin();
             _round!.Seal(bucket);
+            trace.End(TraceName.BucketReady, began, _round.Step, b);
             Push(_round, bucket);
         }
     }
@@ -50,7 +55,9 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
                 Number = round.Number + node,
                 Oldest = round.Oldest,
             };
+            long began = trace.Begin();
             servers[bucket.Partition].Push(header, round.Payload(node, bucket));
+            trace.End(TraceName.Pushed, began, round.Step, bucket.Index, header.Shards);
         }
     }
 

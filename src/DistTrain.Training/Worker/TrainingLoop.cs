@@ -3,6 +3,7 @@ using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 using DistTrain.Data;
 using DistTrain.Kernels;
 using DistTrain.Nn;
@@ -51,6 +52,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
 
     /// <summary>Where shards train by themselves between two steps; null where each step is a mini-batch.</summary>
     public LocalRule? Local { get; init; }
+
+    /// <summary>Where what the worker does is recorded; null for nowhere.</summary>
+    public TraceRecorder? Trace { get; init; }
 
     /// <summary>Whether the two halves of a step are sent apart.</summary>
     /// <remarks>What is held back is held for each node that is sent, so those stay the same nodes.</remarks>
@@ -116,7 +120,9 @@ internal sealed unsafe class TrainingLoop : IDisposable
     /// <summary>Begins a step for the shards of <paramref name="rows"/>: takes their examples.</summary>
     public void Begin(ShardRows rows, GradientRound round)
     {
+        long began = _setup.Trace.Begin();
         if (_local is null) Gather(round.Step, rows);
+        _setup.Trace.End(TraceName.Gather, began, round.Step);
         _node = 0;
     }
 
@@ -127,8 +133,14 @@ internal sealed unsafe class TrainingLoop : IDisposable
     public bool TryStep(float* weights, ShardRows rows, GradientRound round, GradientBuckets buckets, IWeightsGate? gate)
     {
         if (_local is not null) return TryRound(weights, rows, round, buckets, gate);
-        if (!_run.TryForward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan, gate, ref _node)) return false;
+        TraceRecorder? trace = _setup.Trace;
+        long began = trace.Begin();
+        bool whole = _run.TryForward(weights, rows.Rows, new StepKey(_setup.Seed, round.Step, Training: true), rows.Plan, gate, ref _node);
+        trace.End(TraceName.Forward, began, round.Step);
+        if (!whole) return false;
+        began = trace.Begin();
         _run.Loss(rows.Rows, rows.Plan, round.Stats);
+        trace.End(TraceName.Loss, began, round.Step);
         round.JoinStats();
         foreach (SegmentStats stats in round.Stats)
         {
@@ -136,7 +148,9 @@ internal sealed unsafe class TrainingLoop : IDisposable
         }
 
         buckets.Begin(round);
+        began = trace.Begin();
         _run.Backward(weights, rows.Rows, rows.Plan, buckets);
+        trace.End(TraceName.Backward, began, round.Step);
         round.Complete = true;
         return true;
     }
@@ -146,6 +160,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     {
         long length = _setup.Model.Layout.Length;
         if (gate?.Has(0, length) == false) return false;
+        long began = _setup.Trace.Begin();
         try
         {
             _local!.Run(weights, rows.Shards.Single(), round);
@@ -155,6 +170,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
             throw Diverged($"in mini-batch {e.MiniBatch}, within step {round.Step},", e.Loss, e.Where);
         }
 
+        _setup.Trace.End(TraceName.LocalSteps, began, round.Step, shards: new ShardRange(rows.Shards[0], rows.Shards[0] + 1));
         round.JoinStats();
         buckets.Begin(round);
         buckets.Ready(0, length);

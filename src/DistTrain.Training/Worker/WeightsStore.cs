@@ -2,6 +2,7 @@ using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Memory;
+using DistTrain.Core.Tracing;
 using DistTrain.Kernels;
 
 namespace DistTrain.Training.Worker;
@@ -50,6 +51,9 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
 
     /// <summary>Called when what <see cref="Has"/> was asked for is there.</summary>
     public Action? Arrived { get; init; }
+
+    /// <summary>Where arrivals are recorded; null for nowhere.</summary>
+    public TraceRecorder? Trace { get; init; }
 
     /// <summary>The flat vector at a complete version; valid until version + 2 may arrive: see <see cref="Use"/>.</summary>
     public unsafe float* At(long version) => _overlays.Length > 0 ? _overlays[version & 1]!.Pointer : _halves[version & 1].Pointer;
@@ -147,6 +151,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
             _wire.Unpack(Packed(header), At(header.Version) + bucket.Offset, bucket.Length);
         }
 
+        Trace.Mark(TraceName.Arrived, header.Version, header.Bucket, onChannel: true);
         bool complete, awaited;
         lock (_lock)
         {

@@ -5,6 +5,7 @@ using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 using DistTrain.Kernels;
 using DistTrain.Nn;
 
@@ -45,6 +46,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly List<SegmentHeader> _evaluated = [];
     private readonly Gate _gate = new();
     private readonly FreeSteps? _free;
+    private readonly Stall _stall;
     private HashSet<int> _done = [];
     private HashSet<int> _before = [];
     private List<ShardRows>? _groups;
@@ -71,7 +73,8 @@ public sealed class Worker : IActor, IAsyncDisposable
         _vectors = new GradientVectors(setup.Model.Layout.Length);
         if (setup.Wire.Gradients.HoldsBack) _heldBack = new HeldBack(setup.Model.Layout.Length);
         _loop = new TrainingLoop(setup, _tree);
-        if (!setup.Consistency.IsSync) _free = new FreeSteps(setup, _tree, _loop);
+        _stall = new Stall(setup.Trace);
+        if (!setup.Consistency.IsSync) _free = new FreeSteps(setup, _tree, _loop, _stall);
     }
 
     /// <inheritdoc/>
@@ -126,7 +129,11 @@ public sealed class Worker : IActor, IAsyncDisposable
         {
             EvaluateIfAsked(_term);
             // One computation at a time, so that the mailbox is heard between them.
-            if (_free is null) StepIfPossible(_term);
+            if (_free is null)
+            {
+                StepIfPossible(_term);
+                if (_stall.IsTraced) Wait();
+            }
             else if (!_goingOn && _free.TryCompute())
             {
                 _goingOn = true;
@@ -194,7 +201,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         while (_version >= 0 && _step >= 0)
         {
-            if (_groups is null && _done.IsSupersetOf(_shards))
+            if (IsDone)
             {
                 if (_step > _version || !Allowed(_step + 1) || !term.Weights.Has(_step + 1, 0, term.FirstTensor)) return;
                 (_before, _done) = (_done, _before);
@@ -203,6 +210,27 @@ public sealed class Worker : IActor, IAsyncDisposable
             }
 
             if (!Allowed(_step) || !TryCompute(term)) return;
+        }
+    }
+
+    private void Wait()
+    {
+        long next = IsDone ? _step + 1 : _step;
+        _stall.Begin(Allowed(next) ? TraceName.WaitForWeights : TraceName.WaitForGrant, next);
+    }
+
+    // Nothing is left to compute of the step in hand.
+    private bool IsDone
+    {
+        get
+        {
+            if (_groups is not null) return false;
+            foreach (int shard in _shards)
+            {
+                if (!_done.Contains(shard)) return false;
+            }
+
+            return true;
         }
     }
 
@@ -220,9 +248,11 @@ public sealed class Worker : IActor, IAsyncDisposable
         for (; _group < _groups.Count; _group++)
         {
             ShardRows rows = _groups[_group];
+            _stall.End();
             if (_round is null)
             {
                 _round = FreeRound();
+                Count();
                 _round.Begin(_step, rows, whole: LeadsToSaved(_step));
                 _loop.Begin(rows, _round);
             }
@@ -236,6 +266,15 @@ public sealed class Worker : IActor, IAsyncDisposable
         _groups = null;
         term.Weights.Use(null);
         return true;
+    }
+
+    private void Count()
+    {
+        if (_setup.Trace is not { } trace) return;
+        int held = 0;
+        foreach (GradientRound round in _rounds) held += round.Step >= _committed ? 1 : 0;
+        trace.Count(TraceName.StepsHeld, held);
+        trace.Count(TraceName.ManagedBytes, GC.GetTotalAllocatedBytes());
     }
 
     // Checkpoints are foretold with the grant of their step, but those that are ordered after an evaluation.
@@ -297,6 +336,8 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (_evaluation is not { } evaluation || evaluation.Version != (_setup.Averages ? _averaged : _version)) return;
         _evaluation = null;
         var stats = new Dictionary<int, SegmentStats>();
+        _stall.End();
+        long began = _setup.Trace.Begin();
         if (_free is null) term.Weights.Use(evaluation.Version);
         float* weights = term.Fresh is { } fresh ? _setup.Averages ? fresh.Averages : fresh.Pointer : _setup.Averages ? term.Weights.Averages : term.Weights.At(evaluation.Version);
         foreach (int shard in evaluation.Shards) stats[shard] = _loop.Evaluate(weights, shard);
@@ -308,6 +349,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         }
 
         PushEvaluation(term);
+        _setup.Trace.End(TraceName.Evaluate, began, evaluation.Version);
     }
 
     // Nothing beyond a version that is evaluated is granted: once the weights hold it whole, they are it.

@@ -31,17 +31,18 @@ internal sealed class WorkerTerm : IAsyncDisposable
                 setup.Model.Layout, plan, term, version => Post(new WeightsComplete(term, version)), version => Post(new AveragesComplete(term, version)), setup.Wire.Weights, setup.SharesMemory)
             {
                 Arrived = () => Post(arrived),
+                Trace = setup.Trace,
             };
         }
         else
         {
-            Fresh = new FreshWeights(setup.Model.Layout, plan, term, () => Post(arrived), version => Post(new AveragesComplete(term, version)), setup.Wire.Weights);
+            Fresh = new FreshWeights(setup.Model.Layout, plan, term, () => Post(arrived), version => Post(new AveragesComplete(term, version)), setup.Wire.Weights) { Trace = setup.Trace };
         }
 
         _goOn = new GoOn(term);
         FirstTensor = setup.Model.Layout.Tensors[0].End;
         Connections = new IServerConnection[topology.Servers.Length];
-        Buckets = new GradientBuckets(plan, Connections, term, incarnation);
+        Buckets = new GradientBuckets(plan, Connections, term, incarnation, setup.Trace);
     }
 
     public long Number { get; }

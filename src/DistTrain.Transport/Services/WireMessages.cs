@@ -33,6 +33,7 @@ internal static class WireMessages
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
         Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
         Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats), Segments = m.Segments, StalenessSum = m.StalenessSum, StalenessMax = m.StalenessMax, PushedBytes = m.Traffic.Pushed, BroadcastBytes = m.Traffic.Broadcast } },
+        Msg.Traced m => new() { Traced = WireTrace.ToWire(m) },
         Msg.StepReached m => new() { StepReached = new() { Term = m.Term, Partition = m.Partition, Step = m.Step } },
         Msg.NormsMeasured m => new() { NormsMeasured = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Squares = { m.Squares } } },
         Msg.Watched m => new()
@@ -72,6 +73,7 @@ internal static class WireMessages
             StalenessMax = message.StepApplied.StalenessMax,
             Traffic = new(message.StepApplied.PushedBytes, message.StepApplied.BroadcastBytes),
         },
+        Wire.MemberMessage.BodyOneofCase.Traced => WireTrace.FromWire(message.Traced),
         Wire.MemberMessage.BodyOneofCase.StepReached => new Msg.StepReached(message.StepReached.Term, message.StepReached.Partition, message.StepReached.Step),
         Wire.MemberMessage.BodyOneofCase.NormsMeasured => new Msg.NormsMeasured(
             message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
@@ -87,7 +89,8 @@ internal static class WireMessages
 
     public static Wire.CoordinatorMessage ToWire(Msg.CoordinatorMessage message) => message switch
     {
-        Msg.JobOffer m => new() { JobOffer = new() { Job = m.Job, JobHash = m.JobHash, DataHash = m.DataHash, Data = ToWire(m.Data) } },
+        Msg.JobOffer m => new() { JobOffer = new() { Job = m.Job, JobHash = m.JobHash, DataHash = m.DataHash, Data = ToWire(m.Data), TraceEvents = m.TraceEvents } },
+        Msg.TraceWanted => new() { TraceWanted = new() },
         Msg.Welcome m => new() { Welcome = new() { Member = m.Member.Value, Term = m.Term, FailureTimeoutMs = (long)m.FailureTimeout.TotalMilliseconds } },
         Msg.Refused m => new() { Refused = new() { Reason = m.Reason, ExitCode = (int)m.Exit } },
         Msg.AcceptTerm m => new() { AcceptTerm = new() { Term = m.Term } },
@@ -119,7 +122,11 @@ internal static class WireMessages
     public static Msg.CoordinatorMessage? FromWire(Wire.CoordinatorMessage message) => message.BodyCase switch
     {
         Wire.CoordinatorMessage.BodyOneofCase.JobOffer => new Msg.JobOffer(
-            message.JobOffer.Job, message.JobOffer.JobHash, message.JobOffer.DataHash, FromWire(message.JobOffer.Data ?? new())),
+            message.JobOffer.Job, message.JobOffer.JobHash, message.JobOffer.DataHash, FromWire(message.JobOffer.Data ?? new()))
+        {
+            TraceEvents = message.JobOffer.TraceEvents,
+        },
+        Wire.CoordinatorMessage.BodyOneofCase.TraceWanted => new Msg.TraceWanted(),
         Wire.CoordinatorMessage.BodyOneofCase.Welcome => new Msg.Welcome(
             new MemberId(message.Welcome.Member), message.Welcome.Term, TimeSpan.FromMilliseconds(message.Welcome.FailureTimeoutMs)),
         Wire.CoordinatorMessage.BodyOneofCase.Refused => new Msg.Refused(message.Refused.Reason, (ExitCode)message.Refused.ExitCode),

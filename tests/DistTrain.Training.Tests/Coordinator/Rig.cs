@@ -2,6 +2,7 @@ using DistTrain.Core;
 using DistTrain.Core.Actors;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 using DistTrain.Tests;
 using DistTrain.Training.Coordinator;
 
@@ -99,6 +100,8 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     void ICoordinatorEvents.Evaluated(long version, SegmentStats stats) => Events.Add($"evaluated {version}");
 
     void ICoordinatorEvents.Watched(WatchReport report) => Events.Add(report);
+
+    void ICoordinatorEvents.Traced(IReadOnlyList<TraceTrack> tracks) => Events.Add(tracks);
 
     void ICoordinatorEvents.Saved(long version, string path) => Events.Add($"saved {version}");
 

@@ -233,7 +233,7 @@ internal sealed class FreeCluster : IDisposable
             WorkerSetup setup = new(Net, Data(), null, 1, BatchSize, Shards, 1) { Consistency = cluster._consistency };
             var tree = new ShardTree(Shards);
             _loop = new TrainingLoop(setup, tree);
-            Steps = new FreeSteps(setup, tree, _loop);
+            Steps = new FreeSteps(setup, tree, _loop, new Stall(null));
             _weights = new FreshWeights(Net.Layout, cluster._plan, Term, () => { }, _ => { }, WireFormat.Exact);
             var connection = new Connection(_segments);
             Steps.Enter(_weights, new GradientBuckets(cluster._plan, [.. cluster._loops.Select(_ => (IServerConnection)connection)], Term, incarnation));

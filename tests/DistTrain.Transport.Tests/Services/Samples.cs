@@ -6,6 +6,7 @@ using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
+using DistTrain.Core.Tracing;
 
 namespace DistTrain.Transport.Tests.Services;
 
@@ -23,6 +24,7 @@ internal sealed class Samples(int variant)
         if (type == typeof(int)) return _next++;
         if (type == typeof(long)) return (1L << 40) + _next++;
         if (type == typeof(ulong)) return ulong.MaxValue - (ulong)_next++;
+        if (type == typeof(bool)) return _next++ % 2 == 0;
         if (type == typeof(float)) return 1f / _next++;
         if (type == typeof(double)) return 1.0 / _next++;
         if (type == typeof(TimeSpan)) return TimeSpan.FromMilliseconds(_next++);
@@ -32,6 +34,8 @@ internal sealed class Samples(int variant)
         if (type == typeof(ImmutableArray<float>)) return List<float>();
         if (type == typeof(ImmutableArray<double>)) return List<double>();
         if (type == typeof(ImmutableArray<ServerAddress>)) return List<ServerAddress>();
+        if (type == typeof(ImmutableArray<TraceEvent>)) return List<TraceEvent>();
+        if (type == typeof(TraceEvent)) return new TraceEvent { Name = TraceName.Applied, OnChannel = variant % 2 == 0, Bucket = _next++, Lo = _next++, Hi = _next++, Value = _next++, Start = _next++, Duration = _next++ };
         if (type.IsEnum) return Enum.GetValues(type) is var values ? values.GetValue(variant % values.Length)! : null!;
         ConstructorInfo constructor = type.GetConstructors().MaxBy(c => c.GetParameters().Length)!;
         return constructor.Invoke([.. constructor.GetParameters().Select(p => Make(p.ParameterType))]);
@@ -43,7 +47,7 @@ internal sealed class Samples(int variant)
         string text => $"\"{text}\"",
         double number => number.ToString("R", CultureInfo.InvariantCulture),
         float number => number.ToString("R", CultureInfo.InvariantCulture),
-        Enum or TimeSpan or int or long or ulong or ShardRange => Convert.ToString(value, CultureInfo.InvariantCulture)!,
+        Enum or TimeSpan or int or long or ulong or bool or ShardRange or TraceEvent => Convert.ToString(value, CultureInfo.InvariantCulture)!,
         ReadOnlyMemory<byte> bytes => Convert.ToHexString(bytes.Span),
         IEnumerable list => $"[{string.Join(", ", list.Cast<object>().Select(Describe))}]",
         _ => $"{value.GetType().Name}({string.Join(", ", Fields(value.GetType()).Select(p => $"{p.Name} = {Describe(p.GetValue(value))}"))})",
