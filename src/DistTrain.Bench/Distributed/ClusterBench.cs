@@ -12,6 +12,7 @@ namespace DistTrain.Bench.Distributed;
 public static class ClusterBench
 {
     private const string Unit = "ms_per_step";
+    private const double LinkSeconds = 0.3;
 
     /// <summary>The names of what can be measured.</summary>
     public static IEnumerable<string> Names => BenchNetwork.All.Select(n => n.Name);
@@ -64,7 +65,18 @@ public static class ClusterBench
             yield return new BenchResult(name, Median(ours), Unit, peers[p].Name, Median(theirs[p]), Median(ratios), Turns.Quantile(ratios, 0.25), Turns.Quantile(ratios, 0.75));
         }
 
+        foreach (BenchResult part in Parts(name, cluster, alone, options, cancellation)) yield return part;
         if (python is null && options.Peers) yield return new BenchResult(name, Median(ours), Unit, "pytorch_ddp", null, null, null, null);
+    }
+
+    // Runs of their own, traced: the others are timed without.
+    private static IEnumerable<BenchResult> Parts(string name, ClusterRun cluster, ClusterRun alone, ClusterBenchOptions options, CancellationToken cancellation)
+    {
+        ClusterTimes whole = cluster.Run(options.Seconds, cancellation, trace: true), one = alone.Run(options.Seconds, cancellation, trace: true);
+        if (whole.Split is not { } split || one.Split is not { } compute) return [];
+        double link = options.Channel == "grpc" ? LoopbackLink.BytesPerSecond(LinkSeconds) : 0;
+        double linkMs = new StepTraffic(whole.PushedBytes, whole.BroadcastBytes, link).LinkMs(options.Workers, colocated: options.Servers == 0);
+        return StepParts.Of(name, split, StepParts.IdealMs(compute, options.Workers, linkMs));
     }
 
     private static List<string> Arguments(ClusterBenchOptions options)

@@ -12,7 +12,10 @@ internal sealed class ActorCell : IActorRef, IActorContext
     private readonly Channel<Envelope> _mailbox;
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    // No spinning: it would take a core from those who compute.
+    private readonly ManualResetEventSlim _work = new(false, spinCount: 0);
     private IActor _actor;
+    private int _busy;
     private int _restarts;
 
     public ActorCell(ActorHost host, string path, Func<IActor> factory, ActorOptions options)
@@ -35,30 +38,28 @@ internal sealed class ActorCell : IActorRef, IActorContext
 
     public void Start()
     {
-        if (_options.DedicatedThread)
-        {
-            new Thread(() => RunAsync().GetAwaiter().GetResult()) { IsBackground = true, Name = Path }.Start();
-        }
-        else
-        {
-            _ = Task.Run(RunAsync);
-        }
+        if (_options.DedicatedThread) new Thread(RunOnOwnThread) { IsBackground = true, Name = Path }.Start();
     }
 
     public void Tell(object message, IActorRef? sender = null)
     {
-        if (!_mailbox.Writer.TryWrite(new(message, sender))) _host.DeadLetter(this, message, Stopping.IsCancellationRequested ? "it has stopped" : "its mailbox is full");
+        if (_mailbox.Writer.TryWrite(new(message, sender, IsLent: false))) Schedule();
+        else _host.DeadLetter(this, message, Stopping.IsCancellationRequested ? "it has stopped" : "its mailbox is full");
     }
 
-    public async ValueTask TellAsync(object message, IActorRef? sender = null, CancellationToken cancellation = default)
+    public ValueTask TellAsync(object message, IActorRef? sender = null, CancellationToken cancellation = default)
     {
+        bool lent = _options.OnLentThreads && LentThread.TryTake();
         try
         {
-            await _mailbox.Writer.WriteAsync(new(message, sender), cancellation);
+            var envelope = new Envelope(message, sender, lent);
+            if (!_mailbox.Writer.TryWrite(envelope)) return WaitAndTellAsync(envelope, cancellation);
+            Schedule(lent);
+            return ValueTask.CompletedTask;
         }
-        catch (ChannelClosedException)
+        finally
         {
-            _host.DeadLetter(this, message, "it has stopped");
+            if (lent) LentThread.GiveBack();
         }
     }
 
@@ -84,35 +85,94 @@ internal sealed class ActorCell : IActorRef, IActorContext
     {
         _stopping.Cancel();
         _mailbox.Writer.TryComplete();
+        Schedule();
         return Stopped;
     }
 
-    private async Task RunAsync()
+    private async ValueTask WaitAndTellAsync(Envelope envelope, CancellationToken cancellation)
     {
         try
         {
-            while (!Stopping.IsCancellationRequested && await WaitAsync())
-            {
-                while (!Stopping.IsCancellationRequested && _mailbox.Reader.TryRead(out Envelope envelope))
-                {
-                    if (!await HandleAsync(envelope)) return;
-                }
-            }
+            await _mailbox.Writer.WriteAsync(envelope, cancellation);
+            Schedule();
         }
-        finally
+        catch (ChannelClosedException)
         {
-            _mailbox.Writer.TryComplete();
-            while (_mailbox.Reader.TryRead(out Envelope left)) _host.DeadLetter(this, left.Message, "it has stopped");
-            (_actor as IDisposable)?.Dispose();
-            _stopped.TrySetResult();
+            _host.DeadLetter(this, envelope.Message, "it has stopped");
         }
     }
 
-    // A dedicated thread blocks here, so that handlers that complete synchronously stay on it.
-    private ValueTask<bool> WaitAsync()
+    // Whoever finds the cell idle sees to it that it runs: here, on the actor's thread, or on the pool.
+    private void Schedule(bool here = false)
     {
-        ValueTask<bool> wait = _mailbox.Reader.WaitToReadAsync(CancellationToken.None);
-        return _options.DedicatedThread && !wait.IsCompleted ? new(wait.AsTask().GetAwaiter().GetResult()) : wait;
+        if (Interlocked.CompareExchange(ref _busy, 1, 0) != 0) return;
+        if (here) Run(here: true);
+        else Wake();
+    }
+
+    private void Wake()
+    {
+        if (_options.DedicatedThread) _work.Set();
+        else ThreadPool.UnsafeQueueUserWorkItem(static cell => _ = cell.RunAsync(here: false), this, preferLocal: false);
+    }
+
+    private void RunOnOwnThread()
+    {
+        while (!Stopped.IsCompleted)
+        {
+            _work.Wait();
+            _work.Reset();
+            if (!Stopped.IsCompleted) Run(here: false);
+        }
+    }
+
+    // Handlers that complete synchronously stay on the thread, and the others are waited for.
+    private void Run(bool here)
+    {
+        Task run = RunAsync(here);
+        if (!run.IsCompletedSuccessfully) run.GetAwaiter().GetResult();
+    }
+
+    // Until nothing is left. A lent thread carries only what such threads told: anything else may have to wait for what it brings.
+    private async Task RunAsync(bool here)
+    {
+        do
+        {
+            while (true)
+            {
+                if (Stopping.IsCancellationRequested)
+                {
+                    Finish();
+                    return;
+                }
+
+                if (!_mailbox.Reader.TryPeek(out Envelope next)) break;
+                if (here && !next.IsLent)
+                {
+                    Wake();
+                    return;
+                }
+
+                if (_mailbox.Reader.TryRead(out Envelope envelope) && !await HandleAsync(envelope))
+                {
+                    Finish();
+                    return;
+                }
+            }
+
+            Interlocked.Exchange(ref _busy, 0);
+        }
+        while ((Stopping.IsCancellationRequested || _mailbox.Reader.TryPeek(out _)) && Interlocked.CompareExchange(ref _busy, 1, 0) == 0);
+    }
+
+    // The cell stays busy: nobody runs it again.
+    private void Finish()
+    {
+        _mailbox.Writer.TryComplete();
+        while (_mailbox.Reader.TryRead(out Envelope left)) _host.DeadLetter(this, left.Message, "it has stopped");
+        (_actor as IDisposable)?.Dispose();
+        _stopped.TrySetResult();
+        _work.Set();
     }
 
     private async ValueTask<bool> HandleAsync(Envelope envelope)
@@ -147,5 +207,5 @@ internal sealed class ActorCell : IActorRef, IActorContext
         }
     }
 
-    private readonly record struct Envelope(object Message, IActorRef? Sender);
+    private readonly record struct Envelope(object Message, IActorRef? Sender, bool IsLent);
 }

@@ -62,7 +62,14 @@ public enum OnFailure
 /// <param name="OnFailure">What follows an exception.</param>
 /// <param name="DedicatedThread">True for actors that compute: handlers run on a thread of their own, not on the pool.</param>
 /// <param name="MaxRestarts">Restarts in a row, without a message handled between, before the actor fails for good.</param>
-public sealed record ActorOptions(int MailboxCapacity = 4096, OnFailure OnFailure = OnFailure.EndProcess, bool DedicatedThread = false, int MaxRestarts = 3);
+public sealed record ActorOptions(int MailboxCapacity = 4096, OnFailure OnFailure = OnFailure.EndProcess, bool DedicatedThread = false, int MaxRestarts = 3)
+{
+    /// <summary>
+    /// Whether an actor with a thread of its own handles messages on a <see cref="LentThread"/> too, where one of those told it. Such a
+    /// message must be handled without waiting for what the lending thread brings.
+    /// </summary>
+    public bool OnLentThreads { get; init; }
+}
 
 /// <summary>An actor whose handler threw.</summary>
 /// <param name="Path">The actor.</param>

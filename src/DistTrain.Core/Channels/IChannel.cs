@@ -146,6 +146,9 @@ public interface IWeightsSink
 
     /// <summary>The payload will not come to its end; what was written is void.</summary>
     void Abort(WeightsHeader header);
+
+    /// <summary>How many buckets of a partition, at least, have to come until there is something to do; 1 where that isn't known.</summary>
+    int Lacks(int partition) => 1;
 }
 
 /// <summary>

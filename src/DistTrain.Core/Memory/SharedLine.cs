@@ -56,7 +56,8 @@ public sealed unsafe class SharedLine<T> : IDisposable
             Volatile.Write(ref At(Own, WrittenAt), ++_written);
             // Whoever goes to sleep says so before it looks once more.
             Interlocked.MemoryBarrier();
-            if (Volatile.Read(ref At(_peer!, AsleepAt)) != 0) Futex.Wake(Own.Address + WrittenAt);
+            uint wanted = Volatile.Read(ref At(_peer!, AsleepAt));
+            if (wanted != 0 && _written - Volatile.Read(ref At(_peer!, ReadAt)) >= wanted) Futex.Wake(Own.Address + WrittenAt);
             return true;
         }
         finally
@@ -66,8 +67,10 @@ public sealed unsafe class SharedLine<T> : IDisposable
     }
 
     /// <summary>Waits for the other side's next message; false when the line is closed.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="wanted">Asked before it sleeps: how many messages it takes until there is something to do, so that fewer needn't wake it; 1 where that isn't known. They are read all the same when it wakes.</param>
     /// <exception cref="DistTrainException">The other side's counter says what can't be.</exception>
-    public bool Read(out T message)
+    public bool Read(out T message, Func<int>? wanted = null)
     {
         message = default;
         while (Enter())
@@ -83,7 +86,7 @@ public sealed unsafe class SharedLine<T> : IDisposable
                     return true;
                 }
 
-                Volatile.Write(ref At(Own, AsleepAt), 1);
+                Volatile.Write(ref At(Own, AsleepAt), (uint)Math.Clamp(wanted?.Invoke() ?? 1, 1, Slots));
                 Interlocked.MemoryBarrier();
                 if (!_closed) Futex.Wait(_peer!.Address + WrittenAt, written);
                 Volatile.Write(ref At(Own, AsleepAt), 0);

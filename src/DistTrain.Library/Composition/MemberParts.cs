@@ -20,7 +20,7 @@ internal static class MemberParts
         if (context.Job.Training.Memory is not null) log($"training.memory: {context.Memory()}");
         var worker = new Worker(context.WorkerSetup(threads, cores) with { Trace = trace }, channel, incarnation, context.Job.Cluster.FailureTimeout, log);
         return new MemberPart(
-            context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true), _ => { },
+            context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true) { OnLentThreads = context.Job.Cluster.Consistency.IsSync }, _ => { },
             worker.DisconnectAsync, worker.DisposeAsync)
         { Trace = trace };
     }
@@ -29,7 +29,7 @@ internal static class MemberParts
     {
         var server = new ParameterServer(context.ServerSetup() with { Trace = trace }, link, checkpoints, log);
         return new MemberPart(
-            context.Job.Hash, "", server, new ActorOptions(ServerMailbox, DedicatedThread: true), self =>
+            context.Job.Hash, "", server, new ActorOptions(ServerMailbox, DedicatedThread: true) { OnLentThreads = true }, self =>
             {
                 server.Attach(self);
                 publish(server);

@@ -168,6 +168,22 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     }
 
     /// <inheritdoc/>
+    public int Lacks(int partition)
+    {
+        lock (_lock)
+        {
+            if (_awaited is not { } what) return 1;
+            int lacking = 0;
+            foreach (Bucket bucket in _plan.Partitions[partition].Buckets)
+            {
+                if (bucket.End > what.Start && bucket.Offset < what.End && _versions[bucket.Index] < what.Version) lacking++;
+            }
+
+            return Math.Max(1, lacking);
+        }
+    }
+
+    /// <inheritdoc/>
     public void Abort(WeightsHeader header)
     {
     }

@@ -62,7 +62,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private ImmutableArray<long> _saved = [];
     private long _granted;
     private long _committed;
-    private bool _pinned;
+    private int _pinned;
     private bool _goingOn;
 
     /// <summary>Creates a worker that has nothing to do yet.</summary>
@@ -163,12 +163,12 @@ public sealed class Worker : IActor, IAsyncDisposable
         _heldBack?.Dispose();
     }
 
-    // The pool's other threads pin themselves; thread 0 of its regions is the actor's own.
+    // The pool's other threads pin themselves; thread 0 of its regions is the one that the actor runs on.
     private void PinOnce()
     {
-        if (_pinned || _setup.Cores is not { } cores) return;
+        if (_setup.Cores is not { } cores || _pinned == Environment.CurrentManagedThreadId) return;
         CoreSet.PinCurrentThread(cores[0]);
-        _pinned = true;
+        _pinned = Environment.CurrentManagedThreadId;
     }
 
     private bool IsCurrent(long term) => _term?.Number == term;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
 using DistTrain.Core;
+using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Memory;
 using DistTrain.Transport.Grpc;
@@ -26,7 +27,7 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
     /// <inheritdoc/>
     public async Task<IServerConnection> ConnectAsync(ServerAddress server, long term, ulong incarnation, IWeightsSink sink, CancellationToken cancellation)
     {
-        var connection = new Connection(_invokers.GetOrAdd(server.Endpoint, connect), term, incarnation, sink, share);
+        var connection = new Connection(_invokers.GetOrAdd(server.Endpoint, connect), server.Partition, term, incarnation, sink, share);
         try
         {
             await connection.OpenAsync(cancellation);
@@ -49,6 +50,7 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         private readonly IGrpcCall<Wire.SubscribeRequest, Wire.Weights> _weights;
         private readonly IGrpcCall<Wire.Segment, Wire.PushReply> _push;
         private readonly IWeightsSink _sink;
+        private readonly Func<int> _wanted;
         private readonly SharedRegions _regions = new();
         private readonly SharedRegions _lineRegions = new();
         private readonly CancellationTokenSource _ending = new();
@@ -61,9 +63,9 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         private volatile bool _shares;
         private bool _closing;
 
-        public Connection(IGrpcInvoker invoker, long term, ulong incarnation, IWeightsSink sink, bool share)
+        public Connection(IGrpcInvoker invoker, int partition, long term, ulong incarnation, IWeightsSink sink, bool share)
         {
-            _sink = sink;
+            (_sink, _wanted) = (sink, () => sink.Lacks(partition));
             var request = new Wire.SubscribeRequest { Term = term, Incarnation = incarnation, HostIdentity = share ? HostIdentity.Own : "" };
             _line = request.HostIdentity.Length > 0 ? SharedLine<LineMessage>.Create() : null;
             if (_line is not null) request.Line = SharedRegions.Name(_line.Own, 0, SharedLine<LineMessage>.Length);
@@ -183,9 +185,10 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
 
         private void ReadLine()
         {
+            LentThread.Lend();
             try
             {
-                while (_line!.Read(out LineMessage message))
+                while (_line!.Read(out LineMessage message, _wanted))
                 {
                     (SharedRegion region, NativeSpan source) = _lineRegions.Find(message.Region, message.Offset, message.Bytes)
                         ?? throw new GrpcException(GrpcStatusCode.FailedPrecondition, $"the server's shared memory can't be mapped (process {message.Pid}, {message.RegionLength} bytes); use --channel grpc");

@@ -1,3 +1,4 @@
+using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Memory;
 using DistTrain.Transport.Grpc;
@@ -64,6 +65,7 @@ internal sealed class WorkerLine : IDisposable
 
     private void Read()
     {
+        LentThread.Lend();
         try
         {
             while (_line.Read(out LineMessage message)) Hand(message);

@@ -29,6 +29,30 @@ public sealed class SharedLineTests
         }
     }
 
+    // Fewer may come than were thought to be needed: they are not held back for ever.
+    [Fact]
+    public async Task Read_ThatWantsMoreThanComes_GetsWhatComes()
+    {
+        if (!SharedRegion.IsSupported) return;
+        (SharedLine<long> here, SharedLine<long> there) = Pair();
+        using (here)
+        using (there)
+        {
+            var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            Task<bool> reading = Task.Factory.StartNew(() => there.Read(out long first, Wanted) && first == 1 && there.Read(out long second, Wanted) && second == 2, TaskCreationOptions.LongRunning);
+            await asked.Task.WaitAsync(Patience);
+            Assert.True(here.TryWrite(1));
+            Assert.True(here.TryWrite(2));
+            Assert.True(await reading.WaitAsync(Patience));
+
+            int Wanted()
+            {
+                asked.TrySetResult();
+                return 5;
+            }
+        }
+    }
+
     // Many times round the ring, with a reader that sleeps whenever it is faster.
     [Fact]
     public async Task Read_WhileTheOtherSideWrites_MissesNothing()

@@ -57,6 +57,19 @@ public sealed class WeightsStoreTests : IDisposable
         }
     }
 
+    // Who asked for elements of all buckets sleeps until the last one that is missing; of a partition that has none of them it can't be told.
+    [Fact]
+    public async Task Lacks_CountsTheBucketsThatWereAskedFor()
+    {
+        Assert.All(Plan.Partitions, p => Assert.Equal(1, _store.Lacks(p.Index)));
+        Assert.False(_store.Has(0, 0, Layout.Length));
+        Assert.All(Plan.Partitions, p => Assert.Equal(p.Buckets.Length, _store.Lacks(p.Index)));
+        await DeliverAsync((0, 0), (1, 0));
+        Assert.Equal(3 - 2, Plan.Partitions.Sum(p => p.Buckets.Any(b => b.Index == 2) ? _store.Lacks(p.Index) : 0));
+        await DeliverAsync((2, 0));
+        Assert.All(Plan.Partitions, p => Assert.Equal(1, _store.Lacks(p.Index)));
+    }
+
     [Fact]
     public async Task Version_WithItsLastBucket_IsReportedOnce()
     {
