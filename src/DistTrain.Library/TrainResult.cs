@@ -86,6 +86,9 @@ public sealed record TrainResult
     /// <summary>Bytes of weights, and of averages that are evaluated, that servers gave to workers, a step, likewise.</summary>
     [JsonPropertyName("broadcast_bytes_per_step")] public double? BroadcastBytesPerStep { get; init; }
 
+    /// <summary>Elements of a bucket, as set or chosen from a measurement; null where the run ended before.</summary>
+    [JsonPropertyName("bucket_length")] public int? BucketLength { get; init; }
+
     /// <summary>Where the time of a step goes; null without a trace.</summary>
     [JsonPropertyName("step_split")] public StepSplit? Split { get; init; }
 

@@ -26,7 +26,7 @@ public sealed record Partition(int Index, long Offset, long Length, ImmutableArr
 
 /// <summary>
 /// How the flat vector is cut into partitions and buckets. Cuts fall on block edges, so they never show in the bits
-/// (DESIGN, I1). A function of layout, partition count and bucket size alone.
+/// (DESIGN, I1). A function of layout, shares and bucket size alone.
 /// </summary>
 public sealed class BucketPlan
 {
@@ -37,10 +37,18 @@ public sealed class BucketPlan
     /// <paramref name="bucketLength"/> elements (at least one block each). There can't be more partitions than blocks:
     /// see <see cref="MostPartitions"/>.</summary>
     public BucketPlan(ParameterLayout layout, int partitions, int bucketLength)
+        : this(layout, [.. Enumerable.Repeat(1, partitions)], bucketLength)
     {
+    }
+
+    /// <summary>As above, with partitions of nearly these shares: numbers above 0, of which each has its part of the sum.</summary>
+    public BucketPlan(ParameterLayout layout, ImmutableArray<int> shares, int bucketLength)
+    {
+        int partitions = shares.Length;
         var edges = layout.BlockEdges().ToList();
-        ArgumentOutOfRangeException.ThrowIfLessThan(partitions, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(partitions, edges.Count - 1);
+        if (partitions < 1 || shares.Any(s => s < 1)) throw new ArgumentOutOfRangeException(nameof(shares), "shares are numbers above 0, one for each partition");
+        if (partitions > edges.Count - 1) throw new ArgumentOutOfRangeException(nameof(shares), $"a layout of {edges.Count - 1} blocks can't be cut into {partitions} partitions");
+        long sum = shares.Sum(s => (long)s), before = 0;
         ArgumentOutOfRangeException.ThrowIfLessThan(bucketLength, 1);
         BucketLength = bucketLength;
         var partitionList = ImmutableArray.CreateBuilder<Partition>(partitions);
@@ -49,7 +57,8 @@ public sealed class BucketPlan
         for (int p = 0; p < partitions; p++)
         {
             // The cut nearest to the ideal one, that leaves a block for each of the others.
-            long ideal = layout.Length * (p + 1) / partitions;
+            before += shares[p];
+            long ideal = (long)((Int128)layout.Length * before / sum);
             int start = edge++;
             int most = edges.Count - 1 - (partitions - 1 - p);
             while (edge < most && (p == partitions - 1 || Math.Abs(edges[edge + 1] - ideal) <= Math.Abs(edges[edge] - ideal))) edge++;

@@ -53,10 +53,18 @@ public sealed record AcceptTerm(long Term) : CoordinatorMessage;
 /// <param name="Partitions">Of how many.</param>
 /// <param name="BucketLength">The bucket size; with the job's layout it decides all ranges.</param>
 /// <param name="Version">Where to start: 0 means the seed's initial weights, more a checkpoint fetched from the coordinator.</param>
-public sealed record OwnPartition(long Term, int Partition, int Partitions, int BucketLength, long Version) : CoordinatorMessage;
+public sealed record OwnPartition(long Term, int Partition, int Partitions, int BucketLength, long Version) : CoordinatorMessage
+{
+    /// <summary>The partitions' shares of the flat vector, by which <see cref="Layout.BucketPlan"/> cuts it; empty for equal ones.</summary>
+    public ImmutableArray<int> Shares { get; init; } = [];
+}
 
 /// <summary>Tells a worker where the servers are.</summary>
-public sealed record Topology(long Term, int BucketLength, ImmutableArray<ServerAddress> Servers) : CoordinatorMessage;
+public sealed record Topology(long Term, int BucketLength, ImmutableArray<ServerAddress> Servers) : CoordinatorMessage
+{
+    /// <summary>As in <see cref="OwnPartition"/>.</summary>
+    public ImmutableArray<int> Shares { get; init; } = [];
+}
 
 /// <summary>
 /// The shards that a worker computes in every step until the next assignment, ascending. In the step that it is in, it

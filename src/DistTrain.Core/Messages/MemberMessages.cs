@@ -25,7 +25,11 @@ public sealed record JoinRequest(
 /// <summary>The member has read the job and, a worker, its data: the second half of the handshake.</summary>
 /// <param name="JobHash">The hash it computed of the offered job.</param>
 /// <param name="DataHash">The hash it computed of its own data; empty for servers, which read none.</param>
-public sealed record JoinReady(string JobHash, string DataHash) : MemberMessage;
+public sealed record JoinReady(string JobHash, string DataHash) : MemberMessage
+{
+    /// <summary>What its link to the coordinator's machine does; not known where there is none in between.</summary>
+    public LinkSpeed Link { get; init; }
+}
 
 /// <summary>Alive.</summary>
 public sealed record Heartbeat : MemberMessage;

@@ -158,7 +158,9 @@ internal sealed class JobContext
         Consistency = Job.Cluster.Consistency,
         // Formats over blocks make zeros of small gradients: those tell nothing of dead units.
         Watched = WatchEvery == 0 ? null : new WatchedModel(Model.Layout, Wire.Gradients is BlockFormat ? [] : Model.Rectified) { ScalesLoss = Model.LossScale is not null },
-        BucketLength = Job.Cluster.BucketLength ?? BucketPlan.ChooseBucketLength(Model.Layout),
+        BucketLength = Job.Cluster.BucketLength,
+        Local = Job.Cluster.BucketLength is null ? LocalPace.Measure() : default,
+        Layout = Model.Layout,
         FirstVersion = firstVersion,
         FailureTimeout = Job.Cluster.FailureTimeout,
         JoinTimeout = joinTimeout,

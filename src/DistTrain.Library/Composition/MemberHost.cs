@@ -23,6 +23,9 @@ internal sealed record MemberPart(
 {
     /// <summary>Where what it does is recorded; null for nowhere.</summary>
     public TraceRecorder? Trace { get; init; }
+
+    /// <summary>What its link to the coordinator's machine does; not known where there is none in between.</summary>
+    public LinkSpeed Link { get; init; }
 }
 
 /// <summary>
@@ -122,7 +125,7 @@ internal sealed class MemberHost : IAsyncDisposable
             _part = await Task.Run(() => _build(offer, link));
             _actor = _actors.Spawn(_role.ToString().ToLowerInvariant(), () => _part.Actor, _part.Options);
             _part.Attach(_actor);
-            link.Send(new JoinReady(_part.JobHash, _part.DataHash));
+            link.Send(new JoinReady(_part.JobHash, _part.DataHash) { Link = _part.Link });
         }
         catch (DistTrainException e)
         {

@@ -59,7 +59,7 @@ internal static class MemberRoles
     {
         using GrpcChannel coordinator = Network.Connect(Network.CoordinatorUrl(options.Network), options.Network);
         MemberHost? host = null;
-        host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (offer, link) => build(offer, link, host!), log);
+        host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (offer, link) => build(offer, link, host!) with { Link = Measure(coordinator, options, log, stop) }, log);
         await using (host)
         {
             await using GrpcCoordinatorLink link = await JoinAsync(coordinator, options, log, host, stop);
@@ -74,6 +74,21 @@ internal static class MemberRoles
                 link.Send(new Leaving("it was interrupted"));
                 throw;
             }
+        }
+    }
+
+    // Where a network lies between, or is made of. On a thread that may wait.
+    private static LinkSpeed Measure(GrpcChannel coordinator, MemberOptions options, Action<string> log, CancellationToken stop)
+    {
+        if (Network.IsLoopback(options.Network)) return default;
+        try
+        {
+            return LinkProbe.MeasureAsync(coordinator, stop).GetAwaiter().GetResult();
+        }
+        catch (GrpcException e)
+        {
+            log($"the link to the coordinator could not be measured: {e.Detail}");
+            return default;
         }
     }
 

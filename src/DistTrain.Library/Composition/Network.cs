@@ -43,6 +43,13 @@ internal static class Network
         KeepAlivePingTimeout = TimeSpan.FromSeconds(2),
     });
 
+    /// <summary>Whether the coordinator is joined over this machine's loopback.</summary>
+    public static bool IsLoopback(NetworkOptions options)
+    {
+        (string host, _) = Parse(options.Join!, "--join");
+        return string.Equals(host, "localhost", StringComparison.OrdinalIgnoreCase) || (IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address));
+    }
+
     /// <summary>The coordinator's URL: TLS when any of its files is given.</summary>
     public static string CoordinatorUrl(NetworkOptions options)
     {

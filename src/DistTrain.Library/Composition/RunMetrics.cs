@@ -149,6 +149,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         Channel = channel ?? Channels(),
         Failures = _failures,
         Split = StepSplit.Of(Tracks),
+        BucketLength = outcome.BucketLength > 0 ? outcome.BucketLength : null,
         Checkpoint = checkpoint ?? resumedFrom,
         NumericsRevision = NumericsRevision.Current,
         ExitCode = (int)outcome.Exit,

@@ -95,6 +95,7 @@ public sealed partial class Coordinator
         _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count)
         {
             Best = _judged.Best,
+            BucketLength = _bucketLength,
             Staleness = _plan.Consistency.IsSync ? null : _staleness,
             Traffic = _traffic.Values.Aggregate(default(Traffic), (sum, one) => sum + one),
         };

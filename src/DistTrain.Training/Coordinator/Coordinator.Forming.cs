@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
@@ -41,7 +42,23 @@ public sealed partial class Coordinator
         _servers = servers[..Math.Min(servers.Count, Math.Min(_plan.Servers, _plan.MostPartitions))];
         for (int p = 0; p < _servers.Count; p++) _servers[p].Partition = p;
         if (_servers.Count < _plan.Servers) _events.Warn($"the model has {_plan.MostPartitions} blocks to share out: {_plan.Servers - _servers.Count} of {_plan.Servers} servers own nothing");
+        ShareOut();
         Lead();
+    }
+
+    // Once, because a checkpoint doesn't hold them: whoever resumes shares out anew.
+    private void ShareOut()
+    {
+        List<Session> everybody = [.. _servers, .. Workers];
+        List<(string, string)> machines = [.. everybody.Select(s => s.Machine).Distinct()];
+        ImmutableArray<MachineLoad> loads =
+        [
+            .. machines.Select(m => new MachineLoad(Workers.Count(w => w.Machine == m), _servers.Count(s => s.Machine == m), everybody.Where(s => s.Machine == m).Max(s => s.Speed.BytesPerSecond))),
+        ];
+        _shares = LinkShares.Parted(loads, [.. _servers.Select(s => machines.IndexOf(s.Machine))]);
+        LinkSpeed slowest = everybody.Aggregate(_plan.Local, (worst, s) => LinkSpeed.Worse(worst, s.Speed));
+        _bucketLength = _plan.BucketLength ?? BucketChoice.Length(_plan.Layout!, _servers.Count, slowest);
+        if (_shares.Distinct().Skip(1).Any()) _events.Noted($"the servers' shares of the model, by their links: {string.Join(", ", _servers.Select((s, i) => $"{s.Member} {100.0 * _shares[i] / _shares.Sum(x => (long)x):0.#} %"))}");
     }
 
     // Leads only once every partition has accepted the term. A server that knows a higher one makes us go above it.
@@ -59,7 +76,7 @@ public sealed partial class Coordinator
         _owned.Clear();
         foreach (Session server in _servers)
         {
-            server.Link.Send(new OwnPartition(_term, server.Partition, _servers.Count, _plan.BucketLength, _plan.FirstVersion));
+            server.Link.Send(new OwnPartition(_term, server.Partition, _servers.Count, _bucketLength, _plan.FirstVersion) { Shares = _shares });
         }
     }
 
@@ -88,7 +105,7 @@ public sealed partial class Coordinator
     }
 
     private Topology Topology() =>
-        new(_term, _plan.BucketLength, [.. _servers.Select(s => new ServerAddress(s.Partition, s.Member!.Id, s.Member.Endpoint))]);
+        new(_term, _bucketLength, [.. _servers.Select(s => new ServerAddress(s.Partition, s.Member!.Id, s.Member.Endpoint))]) { Shares = _shares };
 
     private void Waited()
     {

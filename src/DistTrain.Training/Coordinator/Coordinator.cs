@@ -30,6 +30,8 @@ public sealed partial class Coordinator : IActor
     private Phase _phase = Phase.Forming;
     private ClusterView _view = ClusterView.Empty;
     private List<Session> _servers = [];
+    private ImmutableArray<int> _shares = [];
+    private int _bucketLength;
     private readonly Dictionary<int, Traffic> _traffic = [];
     private NormsRound? _norms;
     private GradientWatch? _watch;

@@ -17,6 +17,9 @@ public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Wo
     /// <summary>The best evaluated version, which is the result; null where the last one is.</summary>
     public BestModel? Best { get; init; }
 
+    /// <summary>Elements of a bucket; 0 where the job ended before that was known.</summary>
+    public int BucketLength { get; init; }
+
     /// <summary>How stale the weights were that segments were computed with; null where steps wait for each other.</summary>
     public Staleness? Staleness { get; init; }
 

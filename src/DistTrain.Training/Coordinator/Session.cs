@@ -15,6 +15,12 @@ internal sealed class Session(IMemberLink link)
     /// <summary>The member; null before the handshake is done.</summary>
     public Member? Member { get; private set; }
 
+    /// <summary>What its link to this machine does; not known where there is none in between.</summary>
+    public LinkSpeed Speed { get; private set; }
+
+    /// <summary>The machine that it is on, as far as can be told.</summary>
+    public (string Host, string Identity) Machine => (_request!.Host, _request.HostIdentity);
+
     /// <summary>What it recorded, as far as it has come; null before it was asked.</summary>
     public TraceTrack? Track { get; set; }
 
@@ -60,6 +66,7 @@ internal sealed class Session(IMemberLink link)
 
         Member = new Member(id, _request.Role, _request.Host, _request.Pid, _request.Incarnation, _request.Endpoint) { HostIdentity = _request.HostIdentity };
         link.Member = id;
+        Speed = ready.Link;
         link.Send(new Welcome(id, term, plan.FailureTimeout));
         return null;
     }

@@ -1,3 +1,4 @@
+using DistTrain.Core;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Tracing;
@@ -73,8 +74,14 @@ public sealed record TrainingPlan
     /// <summary>The tensors whose gradients are looked at now and then; null where none are.</summary>
     public WatchedModel? Watched { get; init; }
 
-    /// <summary>Bucket size in elements.</summary>
-    public required int BucketLength { get; init; }
+    /// <summary>Bucket size in elements; null for one that fits what was measured.</summary>
+    public required int? BucketLength { get; init; }
+
+    /// <summary>What the way through this machine's memory was measured to do.</summary>
+    public LinkSpeed Local { get; init; }
+
+    /// <summary>The model's tensors; null where the bucket size is set.</summary>
+    public ParameterLayout? Layout { get; init; }
 
     /// <summary>The version to begin with; more than 0 when the job resumes.</summary>
     public required long FirstVersion { get; init; }

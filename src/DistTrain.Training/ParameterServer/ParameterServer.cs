@@ -129,7 +129,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
 
     private async Task OwnAsync(OwnPartition own, CancellationToken cancellation)
     {
-        var plan = new BucketPlan(_setup.Layout, own.Partitions, own.BucketLength);
+        BucketPlan plan = own.Shares.IsEmpty ? new(_setup.Layout, own.Partitions, own.BucketLength) : new(_setup.Layout, own.Shares, own.BucketLength);
         Partition partition = plan.Partitions[own.Partition];
         var state = new PartitionState(_setup.Layout, partition, _setup.Rule);
         if (own.Version == 0) Initialise(state);

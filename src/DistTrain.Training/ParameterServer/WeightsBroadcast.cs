@@ -6,7 +6,7 @@ namespace DistTrain.Training.ParameterServer;
 
 /// <summary>
 /// Publishes buckets to all subscribers. A subscriber that is slow skips versions: it has at most one entry waiting
-/// for each bucket, and gets the newest. One that comes in the middle of a step first gets the version before of those
+/// for each bucket, and gets the newest, first layers first. One that comes in the middle of a step first gets the version before of those
 /// buckets that are ahead of the last commit, because the step may have to be computed again. Where averages are kept, those
 /// of versions that are evaluated are published too.
 /// </summary>
@@ -100,9 +100,8 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
             if (_before.TryDequeue(out (int Local, long Version) before)) return Entry(before.Local, before.Version);
             while (await _waiting.Reader.WaitToReadAsync(cancellation))
             {
-                if (!_waiting.Reader.TryRead(out int entry)) continue;
-                // The flag falls before the version is read: a version published after that is queued again.
-                Interlocked.Exchange(ref _queued[entry], 0);
+                if (!_waiting.Reader.TryRead(out _)) continue;
+                int entry = TakeFirst();
                 int local = entry % _buckets;
                 long newest = Volatile.Read(ref _owner._published[local]);
                 if (entry < _buckets) return Entry(local, newest);
@@ -117,6 +116,19 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         {
             lock (_owner._lock) _owner._subscriptions.Remove(this);
             Close();
+        }
+
+        // There are at least as many entries as words of them. The flag falls before the version is read: a version published after that
+        // is queued again.
+        private int TakeFirst()
+        {
+            while (true)
+            {
+                for (int entry = 0; entry < _queued.Length; entry++)
+                {
+                    if (Volatile.Read(ref _queued[entry]) != 0 && Interlocked.Exchange(ref _queued[entry], 0) != 0) return entry;
+                }
+            }
         }
 
         // Buckets first, behind them their averages.

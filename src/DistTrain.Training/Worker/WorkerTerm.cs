@@ -22,7 +22,9 @@ internal sealed class WorkerTerm : IAsyncDisposable
     {
         (_channel, _incarnation, _self) = (channel, incarnation, self);
         (Number, Servers) = (topology.Term, topology.Servers);
-        var plan = new BucketPlan(setup.Model.Layout, topology.Servers.Length, topology.BucketLength);
+        BucketPlan plan = topology.Shares.IsEmpty
+            ? new(setup.Model.Layout, topology.Servers.Length, topology.BucketLength)
+            : new(setup.Model.Layout, topology.Shares, topology.BucketLength);
         long term = topology.Term;
         var arrived = new WeightsArrived(term);
         if (setup.Consistency.IsSync)

@@ -14,6 +14,7 @@ public static class CoordinatorService
     public static void Add(GrpcServer server, ICoordinatorPort coordinator, ICheckpointKeeper checkpoints)
     {
         server.Handle(ServiceMethods.Join, (requests, responses, call) => JoinAsync(coordinator, requests, responses, call));
+        LinkProbe.Add(server);
         server.HandleClientStreaming(ServiceMethods.SaveCheckpoint, async (pieces, _) =>
         {
             var sink = new PieceSink(checkpoints);

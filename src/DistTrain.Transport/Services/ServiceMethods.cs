@@ -14,6 +14,7 @@ internal static class ServiceMethods
     public static readonly GrpcMethod<Wire.MemberMessage, Wire.CoordinatorMessage> Join = new(Coordinator.FindMethodByName("Join"));
     public static readonly GrpcMethod<Wire.CheckpointPiece, Wire.SaveCheckpointReply> SaveCheckpoint = new(Coordinator.FindMethodByName("SaveCheckpoint"));
     public static readonly GrpcMethod<Wire.LoadCheckpointRequest, Wire.CheckpointPiece> LoadCheckpoint = new(Coordinator.FindMethodByName("LoadCheckpoint"));
+    public static readonly GrpcMethod<Wire.ProbeRequest, Wire.ProbeReply> Probe = new(Coordinator.FindMethodByName("Probe"));
     public static readonly GrpcMethod<Wire.Segment, Wire.PushReply> Push = new(Server.FindMethodByName("Push"));
     public static readonly GrpcMethod<Wire.SubscribeRequest, Wire.Weights> Subscribe = new(Server.FindMethodByName("Subscribe"));
 

@@ -27,7 +27,7 @@ internal static class WireMessages
                 HostIdentity = m.HostIdentity,
             },
         },
-        Msg.JoinReady m => new() { JoinReady = new() { JobHash = m.JobHash, DataHash = m.DataHash } },
+        Msg.JoinReady m => new() { JoinReady = new() { JobHash = m.JobHash, DataHash = m.DataHash, LinkLatencySeconds = m.Link.Latency, LinkBytesPerSecond = m.Link.BytesPerSecond } },
         Msg.Heartbeat => new() { Heartbeat = new() },
         Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span) } },
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
@@ -61,7 +61,7 @@ internal static class WireMessages
     public static Msg.MemberMessage? FromWire(Wire.MemberMessage message) => message.BodyCase switch
     {
         Wire.MemberMessage.BodyOneofCase.JoinRequest => FromWire(message.JoinRequest),
-        Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(message.JoinReady.JobHash, message.JoinReady.DataHash),
+        Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(message.JoinReady.JobHash, message.JoinReady.DataHash) { Link = Speed(message.JoinReady) },
         Wire.MemberMessage.BodyOneofCase.Heartbeat => new Msg.Heartbeat(),
         Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory),
         Wire.MemberMessage.BodyOneofCase.TermRefused => new Msg.TermRefused(message.TermRefused.Term, message.TermRefused.HighestTerm),
@@ -96,7 +96,7 @@ internal static class WireMessages
         Msg.AcceptTerm m => new() { AcceptTerm = new() { Term = m.Term } },
         Msg.OwnPartition m => new()
         {
-            OwnPartition = new() { Term = m.Term, Partition = m.Partition, Partitions = m.Partitions, BucketLength = m.BucketLength, Version = m.Version },
+            OwnPartition = new() { Term = m.Term, Partition = m.Partition, Partitions = m.Partitions, BucketLength = m.BucketLength, Version = m.Version, Shares = { m.Shares } },
         },
         Msg.Topology m => new() { Topology = ToWire(m) },
         Msg.Assignment m => new() { Assignment = new() { Term = m.Term, Shards = { m.Shards } } },
@@ -132,7 +132,7 @@ internal static class WireMessages
         Wire.CoordinatorMessage.BodyOneofCase.Refused => new Msg.Refused(message.Refused.Reason, (ExitCode)message.Refused.ExitCode),
         Wire.CoordinatorMessage.BodyOneofCase.AcceptTerm => new Msg.AcceptTerm(message.AcceptTerm.Term),
         Wire.CoordinatorMessage.BodyOneofCase.OwnPartition => new Msg.OwnPartition(
-            message.OwnPartition.Term, message.OwnPartition.Partition, message.OwnPartition.Partitions, message.OwnPartition.BucketLength, message.OwnPartition.Version),
+            message.OwnPartition.Term, message.OwnPartition.Partition, message.OwnPartition.Partitions, message.OwnPartition.BucketLength, message.OwnPartition.Version) { Shares = [.. message.OwnPartition.Shares] },
         Wire.CoordinatorMessage.BodyOneofCase.Topology => FromWire(message.Topology),
         Wire.CoordinatorMessage.BodyOneofCase.Assignment => new Msg.Assignment(message.Assignment.Term, [.. message.Assignment.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.Clock => new Msg.Clock(
@@ -225,10 +225,18 @@ internal static class WireMessages
     {
         Term = topology.Term,
         BucketLength = topology.BucketLength,
+        Shares = { topology.Shares },
         Servers = { topology.Servers.Select(s => new Wire.ServerAddress { Partition = s.Partition, Member = s.Member.Value, Endpoint = s.Endpoint }) },
     };
 
     private static Msg.Topology FromWire(Wire.Topology topology) => new(
         topology.Term, topology.BucketLength,
-        topology.Servers.Select(s => new ServerAddress(s.Partition, new MemberId(s.Member), s.Endpoint)).ToImmutableArray());
+        topology.Servers.Select(s => new ServerAddress(s.Partition, new MemberId(s.Member), s.Endpoint)).ToImmutableArray())
+    {
+        Shares = [.. topology.Shares],
+    };
+
+    // Numbers of a peer: what isn't one counts as not measured.
+    private static LinkSpeed Speed(Wire.JoinReady ready) =>
+        double.IsFinite(ready.LinkLatencySeconds) && double.IsFinite(ready.LinkBytesPerSecond) ? new(ready.LinkLatencySeconds, ready.LinkBytesPerSecond) : default;
 }

@@ -59,6 +59,23 @@ public class LayoutTests
         Assert.Equal(layout.Length, at);
     }
 
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(1, 3)]
+    [InlineData(700_000, 300_000)]
+    [InlineData(1, int.MaxValue)]
+    public void Plan_OfShares_IsCutNearThem(int first, int second)
+    {
+        ParameterLayout layout = Layout(100_000, 50_000);
+        var plan = new BucketPlan(layout, [first, second], 4096);
+        double ideal = (double)first / ((long)first + second) * layout.Length;
+        Assert.InRange(plan.Partitions[0].Length, Math.Max(1, ideal - 4096), Math.Max(4096, ideal + 4096));
+        Assert.Equal(layout.Length, plan.Partitions[1].End);
+    }
+
+    [Fact]
+    public void Plan_OfSharesThatAreNone_IsRefused() => Assert.Throws<ArgumentOutOfRangeException>(() => new BucketPlan(Layout(10_000, 10_000), [1, 0], 4096));
+
     [Fact]
     public void Plan_WithAsManyPartitionsAsBlocks_GivesEachOne()
     {
