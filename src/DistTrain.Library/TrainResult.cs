@@ -71,6 +71,12 @@ public sealed record TrainResult
     /// <summary>The mean of those steps, over all segments that servers applied.</summary>
     [JsonPropertyName("staleness_mean")] public double? StalenessMean { get; init; }
 
+    /// <summary>
+    /// Shards of steps that were ordered a second time because their workers lagged, over all steps. Which of the two computations came
+    /// first is not told: the bits are the same.
+    /// </summary>
+    [JsonPropertyName("assisted_shards")] public long AssistedShards { get; init; }
+
     /// <summary>Examples a second in steady state: evaluations, checkpoints and the first steps left out.</summary>
     [JsonPropertyName("samples_per_second")] public double? SamplesPerSecond { get; init; }
 

@@ -148,6 +148,7 @@ internal sealed class JobContext
         Evaluates = Facts.TestExamples > 0,
         Monitoring = !IsMonitored ? null : new(Job.Training.EarlyStopping, Job.Schedule as PlateauSchedule, StepsPerEpoch),
         ForetellsSaving = Wire.Gradients.HoldsBack,
+        Assists = Job.Cluster.Consistency.IsSync && !Wire.Gradients.HoldsBack,
         CheckpointEvery = Job.Checkpoint.Every.ToSteps(StepsPerEpoch),
         Workers = Job.Cluster.Workers,
         Servers = Job.Cluster.Servers,

@@ -136,6 +136,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         GradientNorm = _watched is null ? null : Number(_watched.Norm),
         GradientNorms = _watched?.Tensors.ToDictionary(t => t.Name, t => Number(t.Norm)),
         GradientNoiseScale = _noiseScale is { } scale ? Number(scale) : null,
+        AssistedShards = outcome.AssistedShards,
         StalenessMax = outcome.Staleness?.Max,
         StalenessMean = outcome.Staleness is { } staleness ? Number(staleness.Mean) : null,
         SamplesPerSecond = _stepSeconds.Count > 0 ? Number(_steadyExamples / _stepSeconds.Sum()) : null,

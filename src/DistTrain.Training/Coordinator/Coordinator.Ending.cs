@@ -97,6 +97,7 @@ public sealed partial class Coordinator
             Best = _judged.Best,
             BucketLength = _bucketLength,
             Staleness = _plan.Consistency.IsSync ? null : _staleness,
+            AssistedShards = _assistedShards,
             Traffic = _traffic.Values.Aggregate(default(Traffic), (sum, one) => sum + one),
         };
         if (_plan.Trace is not null && _phase == Phase.Training) AskForTraces();

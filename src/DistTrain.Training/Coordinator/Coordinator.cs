@@ -52,6 +52,7 @@ public sealed partial class Coordinator : IActor
         (_plan, _membership, _events, _expectCheckpoint, _time) = (plan, membership, events, expectCheckpoint, time);
         _clock = new StepClock(plan);
         _pace = new GrantPace(time);
+        _patience = new StepPatience(time);
         _judged = plan.Monitoring?.Begin(plan.Evaluations) ?? EvaluationRecord.Empty;
         _began = time.GetTimestamp();
     }
@@ -89,6 +90,9 @@ public sealed partial class Coordinator : IActor
                 break;
             case Tick when _phase == Phase.Forming:
                 Waited();
+                break;
+            case Tick when _phase == Phase.Training:
+                LookForStragglers();
                 break;
             case Tick when _phase == Phase.Collecting:
                 if (_time.GetElapsedTime(_ending) > CollectTimeout) End();
@@ -149,6 +153,9 @@ public sealed partial class Coordinator : IActor
                 _clock.Reached(reached.Step);
                 if (_phase == Phase.Training && _clock.Grant()) SendClock();
                 break;
+            case ShardsMissing missing when missing.Term == _term && missing.Partition == session.Partition && _phase == Phase.Training:
+                Missing(missing);
+                break;
             case NormsMeasured measured when measured.Term == _term && measured.Partition == session.Partition && _norms is not null:
                 if (_norms.Take(measured) is { } squares) Decide(measured.Step, squares);
                 break;
@@ -182,6 +189,7 @@ public sealed partial class Coordinator : IActor
     private void Committed(SegmentStats stats)
     {
         _plan.Trace.Mark(TraceName.Committed, _clock.Committed - 1);
+        StepDone(_clock.Committed - 1);
         _events.Committed(_clock.Committed, stats);
         if (stats.WeightSum == 0) _events.Warn($"step {_clock.Committed - 1}: the total weight is zero, so the weights were left as they are");
         if (!double.IsFinite(stats.LossSum))
@@ -195,13 +203,16 @@ public sealed partial class Coordinator : IActor
         _clock.Ahead = _pace.Window;
         if (!_plan.Consistency.IsSync) _clock.Grant();
         if (!_plan.Consistency.IsSync || (_clock.GrantDue && _clock.Grant())) SendClock();
+        TakeInHand();
         EndWhenDone();
     }
 
     private void StartEvaluation()
     {
         _evaluating = _clock.Committed;
-        foreach ((Session worker, ShardRange shards) in Assignments())
+        ShareOutEvaluation();
+        TakeInHand();
+        foreach ((Session worker, ShardRange shards) in _evaluators)
         {
             worker.Link.Send(new Evaluate(_term, _evaluating, [.. Enumerable.Range(shards.Lo, shards.Length)]));
         }
@@ -210,6 +221,7 @@ public sealed partial class Coordinator : IActor
     private void EvaluationDone(EvaluationReduced reduced)
     {
         _evaluating = -1;
+        EvaluationOver();
         _clock.Evaluated(reduced.Version);
         _events.Evaluated(reduced.Version, reduced.Stats);
         Judge(reduced);
@@ -231,6 +243,7 @@ public sealed partial class Coordinator : IActor
             if (_asked.Add(version)) _expectCheckpoint(_term, version, _judged.ToBytes());
         }
 
+        TakeInHand();
         _plan.Trace.Mark(TraceName.Granted, _clock.Granted);
         var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record()) { RateFactor = _judged.Plateau.Factor };
         foreach (Session session in _sessions.Values)
@@ -256,6 +269,7 @@ public sealed partial class Coordinator : IActor
 
     private void Assign()
     {
+        ForgetOrders();
         foreach ((Session worker, ShardRange shards) in Assignments())
         {
             worker.Link.Send(new Assignment(_term, [.. Enumerable.Range(shards.Lo, shards.Length)]));

@@ -23,6 +23,9 @@ public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Wo
     /// <summary>How stale the weights were that segments were computed with; null where steps wait for each other.</summary>
     public Staleness? Staleness { get; init; }
 
+    /// <summary>Shards of committed steps that were ordered a second time, because their workers lagged.</summary>
+    public long AssistedShards { get; init; }
+
     /// <summary>What went between workers and servers in all, as the servers counted it when they applied their last step.</summary>
     public Traffic Traffic { get; init; }
 }

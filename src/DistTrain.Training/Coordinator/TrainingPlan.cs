@@ -53,6 +53,11 @@ public sealed record TrainingPlan
     /// </summary>
     public bool ForetellsSaving { get; init; }
 
+    /// <summary>
+    /// Whether lagging workers' shards are computed by others too: where steps wait for each other, and a segment is the same whoever computes it.
+    /// </summary>
+    public bool Assists { get; init; }
+
     /// <summary>Workers to begin with.</summary>
     public required int Workers { get; init; }
 

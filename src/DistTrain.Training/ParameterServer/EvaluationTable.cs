@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
 using DistTrain.Core.Sharding;
@@ -11,6 +12,10 @@ internal sealed class EvaluationTable(ShardTree tree, SegmentPool pool, Action<M
 
     /// <summary>The version that is evaluated; -1 before the first.</summary>
     public long Version { get; private set; } = -1;
+
+    /// <summary>The shards that the evaluation of a version lacks.</summary>
+    public ImmutableArray<int> Missing(long version) =>
+        version == Version ? [.. _table!.Missing] : version > Version ? [.. Enumerable.Range(0, tree.Shards)] : [];
 
     /// <summary>A segment of this evaluation or a later one; reports the root when it is full.</summary>
     public void Place(in SegmentHeader header)

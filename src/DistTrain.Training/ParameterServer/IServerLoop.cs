@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Messages;
 
@@ -26,6 +27,9 @@ internal interface IServerLoop : IDisposable
 
     /// <summary>The coordinator's clock moved.</summary>
     void Advance(Clock clock);
+
+    /// <summary>The shards that the step in hand, or an evaluation, still lacks; none of a step that is not in hand.</summary>
+    ImmutableArray<int> Missing(long step, bool evaluation);
 
     /// <summary>The norms over the whole model, that a step waits for.</summary>
     void Decided(NormsDecided norms);

@@ -71,6 +71,9 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
             case NormsDecided norms when norms.Term == _term && _loop is { } loop:
                 loop.Decided(norms);
                 break;
+            case MissingAsked asked when asked.Term == _term && _loop is { } loop:
+                _link.Send(new ShardsMissing(_term, loop.Broadcast.Partition, asked.Step, asked.Evaluation, loop.Missing(asked.Step, asked.Evaluation)));
+                break;
             case AcceptTerm accept when accept.Term > _term:
                 _link.Send(new TermAccepted(accept.Term, _term, _record));
                 _term = accept.Term;

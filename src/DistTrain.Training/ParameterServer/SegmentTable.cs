@@ -57,6 +57,18 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     /// </summary>
     public (NativeSpan Left, NativeSpan Right)? Halfway => Complete && Pending ? (_buffers[tree.Left(0)]!.Elements, _buffers[tree.Right(0)]!.Elements) : null;
 
+    /// <summary>The shards that no full node covers, ascending.</summary>
+    public IEnumerable<int> Missing
+    {
+        get
+        {
+            for (int node = 0; node < tree.NodeCount; node++)
+            {
+                if (tree.Left(node) < 0 && !IsCovered(node)) yield return tree.Range(node).Lo;
+            }
+        }
+    }
+
     private bool Pending => tree.Left(0) >= 0 && _buffers[tree.Left(0)] is not null && _buffers[tree.Right(0)] is not null;
 
     /// <summary>Places a segment, whose buffer now belongs to the table.</summary>
@@ -66,9 +78,8 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     /// <param name="step">The training step: sums are rounded by it.</param>
     public Placement Place(int node, SegmentStats stats, ISegmentBuffer? buffer, long step = 0)
     {
-        for (int above = node; above >= 0; above = tree.Parent(above))
+        if (IsCovered(node))
         {
-            if (!_full[above]) continue;
             buffer?.Release();
             return Placement.Dropped;
         }
@@ -92,6 +103,16 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     {
         for (int node = 0; node < _full.Length; node++) Take(node)?.Release();
         Array.Clear(_full);
+    }
+
+    private bool IsCovered(int node)
+    {
+        for (int above = node; above >= 0; above = tree.Parent(above))
+        {
+            if (_full[above]) return true;
+        }
+
+        return false;
     }
 
     private ISegmentBuffer? JoinBuffers(ISegmentBuffer? left, ISegmentBuffer? right, in WireNode node)

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
@@ -94,6 +95,9 @@ internal sealed class SegmentwiseLoop : IServerLoop
         Volatile.Write(ref _granted, Math.Max(_granted, clock.GrantedUntil));
         TakeEarly();
     }
+
+    /// <summary>Nobody waits for a straggler here.</summary>
+    public ImmutableArray<int> Missing(long step, bool evaluation) => [];
 
     /// <summary>Nothing waits for norms here.</summary>
     public void Decided(NormsDecided norms)

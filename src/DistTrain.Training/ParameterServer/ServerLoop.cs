@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
@@ -93,6 +94,19 @@ internal sealed class ServerLoop : IServerLoop
         _state.RateFactor = clock.RateFactor;
         _granted = Math.Max(_granted, clock.GrantedUntil);
         for (int local = 0; local < _tables.Length; local++) Step(local);
+    }
+
+    /// <inheritdoc/>
+    public ImmutableArray<int> Missing(long step, bool evaluation)
+    {
+        if (evaluation) return StandsAt(step) ? _evaluation.Missing(step) : [];
+        var missing = new SortedSet<int>();
+        for (int local = 0; local < _tables.Length; local++)
+        {
+            if (_steps[local] == step) missing.UnionWith(_tables[local].Missing);
+        }
+
+        return [.. missing];
     }
 
     public void Dispose()

@@ -6,7 +6,8 @@ namespace DistTrain.Training.ParameterServer;
 
 /// <summary>
 /// Publishes buckets to all subscribers. A subscriber that is slow skips versions: it has at most one entry waiting
-/// for each bucket, and gets the newest, first layers first. One that comes in the middle of a step first gets the version before of those
+/// for each bucket, first layers first, and gets the newest, and before it the one before: other buckets may lack shards of that step which
+/// only this subscriber can compute, while nobody can need what it skips. One that comes in the middle of a step first gets the version before of those
 /// buckets that are ahead of the last commit, because the step may have to be computed again. Where averages are kept, those
 /// of versions that are evaluated are published too.
 /// </summary>
@@ -21,6 +22,9 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
 
     /// <summary>Adds to what a subscriber is told of a bucket, by the bucket's place in the partition and the subscriber's incarnation; null for nothing.</summary>
     public Func<int, ulong, WeightsHeader, WeightsHeader>? Mark { get; init; }
+
+    /// <summary>Which partition it is.</summary>
+    public int Partition => state.Partition.Index;
 
     /// <summary>Bytes of what subscribers were given.</summary>
     public long SentBytes => Interlocked.Read(ref _sent);
@@ -71,6 +75,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private readonly ulong _incarnation;
         private readonly int _buckets;
         private readonly int[] _queued;
+        private readonly long[] _given;
         private readonly Queue<(int Local, long Version)> _before = new();
 
         public Subscription(WeightsBroadcast owner, bool inline, ulong incarnation)
@@ -78,6 +83,8 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
             (_owner, _incarnation) = (owner, incarnation);
             _buckets = owner._published.Length;
             _queued = new int[2 * _buckets];
+            _given = new long[_buckets];
+            Array.Fill(_given, -1);
             _waiting = Channel.CreateUnbounded<int>(new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = inline });
             long committed = Volatile.Read(ref owner._committed);
             for (int local = 0; local < _buckets; local++)
@@ -104,7 +111,13 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
                 int entry = TakeFirst();
                 int local = entry % _buckets;
                 long newest = Volatile.Read(ref _owner._published[local]);
-                if (entry < _buckets) return Entry(local, newest);
+                if (entry < _buckets)
+                {
+                    if (_owner.Mark is not null || _given[local] < 0 || _given[local] >= newest - 1) return Entry(local, newest);
+                    Offer(local);
+                    return Entry(local, newest - 1);
+                }
+
                 // Averages of a version that has been passed are needed by nobody.
                 if (_owner.PublishesAverages(newest)) return Averages(local, newest);
             }
@@ -146,6 +159,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private (WeightsHeader, NativeSpan) Entry(int local, long version)
         {
             Bucket bucket = _owner.StateBucket(local);
+            _given[local] = version;
             var header = new WeightsHeader(_owner.Term, version, bucket.Index);
             return Given(_owner.Mark?.Invoke(local, _incarnation, header) ?? header, _owner.Payload(bucket, version));
         }

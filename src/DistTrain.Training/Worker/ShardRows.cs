@@ -70,6 +70,14 @@ internal sealed class ShardRows
     public static List<ShardRows> OneByOne(ShardTree tree, IReadOnlyList<int> shards, int batchSize, bool apart) =>
         [.. shards.Select(s => new ShardRows(tree, [s], batchSize, halves: false, apart) { IsWhole = false })];
 
+    /// <summary>As <see cref="Groups"/>, but of shards that are computed beside the worker's own: the next step's rows are others.</summary>
+    public static List<ShardRows> Extra(ShardTree tree, IReadOnlyList<int> shards, int batchSize, int mostRows, bool halves, bool apart)
+    {
+        List<ShardRows> groups = Groups(tree, shards, batchSize, mostRows, halves, apart);
+        groups.ForEach(g => g.IsWhole = false);
+        return groups;
+    }
+
     /// <summary>Whether these are all rows that the worker computes of a step.</summary>
     public bool IsWhole { get; private set; } = true;
 

@@ -30,6 +30,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     private readonly long[] _version = [Nothing, Nothing];
     private (long Version, long Start, long End)? _awaited;
     private long _inUse = Nothing;
+    private long _newest = Nothing;
     private TaskCompletionSource? _released;
 
     /// <summary>
@@ -80,11 +81,40 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
     /// </summary>
     public bool Has(long version, long start, long end)
     {
+        bool over;
         lock (_lock)
         {
             if (HasAll(version, start, end)) return true;
-            _awaited = (version, start, end);
-            return false;
+            over = IsOver(version);
+            _awaited = over ? null : (version, start, end);
+        }
+
+        // It won't come: whoever asked has to look again.
+        if (over) Arrived?.Invoke();
+        return false;
+    }
+
+    /// <summary>
+    /// Whether a step is committed for certain, because something of the version after its own came. A worker that lagged may never get
+    /// the step's weights whole then, as it skips versions, and must not keep newer ones from coming.
+    /// </summary>
+    public bool IsOver(long step) => Interlocked.Read(ref _newest) > step + 1;
+
+    /// <summary>
+    /// True when a step turns out to be over although it is still computed here: another worker did the same shards, and the weights may be
+    /// of several versions. Waits a little for word of it where weights are read in the servers' memory, who may have overwritten them.
+    /// </summary>
+    /// <remarks>
+    /// A server announces version step + 1 of a bucket before anybody can need the memory of version step anew, so whoever read torn
+    /// weights hears of it. Without the shards in hand, no server can complete the step.
+    /// </remarks>
+    public bool IsPassed(long step, TimeSpan patience)
+    {
+        return SpinWait.SpinUntil(IsPassed, _overlays.Length == 0 ? TimeSpan.Zero : patience);
+
+        bool IsPassed()
+        {
+            lock (_lock) return Array.Exists(_versions, v => v > step);
         }
     }
 
@@ -121,8 +151,10 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
         while (true)
         {
             Task wait;
+            bool stuck;
             lock (_lock)
             {
+                _newest = Math.Max(_newest, header.Version);
                 // Buckets come in ascending versions from one server, so an older one is a repeat after a reconnection.
                 // A half never goes back either: with several servers, one may still send a version that another has passed.
                 if (header.Version <= _versions[header.Bucket] || header.Version < _version[header.Version & 1]) return default;
@@ -130,8 +162,12 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
                 if (!overwrites) return Place(header, shows);
 
                 wait = (_released ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+                // What waits for the rest of the version in use waits in vain.
+                stuck = _awaited is not null;
+                _awaited = null;
             }
 
+            if (stuck) Arrived?.Invoke();
             await wait.WaitAsync(cancellation);
         }
     }

@@ -33,6 +33,9 @@ internal sealed record ServerLost(long Term, int Partition, string Cause);
 /// </summary>
 public sealed class Worker : IActor, IAsyncDisposable
 {
+    // How long word of a step that is over may take on its way through shared memory.
+    private static readonly TimeSpan TornPatience = TimeSpan.FromSeconds(1);
+
     private readonly WorkerSetup _setup;
     private readonly IChannel _channel;
     private readonly ulong _incarnation;
@@ -64,6 +67,8 @@ public sealed class Worker : IActor, IAsyncDisposable
     private long _committed;
     private int _pinned;
     private bool _goingOn;
+    private Assist? _assist;
+    private readonly Dictionary<int, List<ShardRows>> _assistRows = [];
 
     /// <summary>Creates a worker that has nothing to do yet.</summary>
     public Worker(WorkerSetup setup, IChannel channel, ulong incarnation, TimeSpan reconnectFor, Action<string> log)
@@ -90,10 +95,13 @@ public sealed class Worker : IActor, IAsyncDisposable
                 _free.Assign(assignment.Shards);
                 break;
             case Assignment assignment when IsCurrent(assignment.Term):
-                _shards = assignment.Shards;
+                (_shards, _assist) = (assignment.Shards, null);
                 _heldBack?.Assign(_shards, _setup.Shards);
                 _rows.Clear();
                 Reconsider();
+                break;
+            case Assist assist when IsCurrent(assist.Term) && _free is null:
+                TakeOrder(_term!, assist);
                 break;
             case Clock clock when IsCurrent(clock.Term):
                 _granted = Math.Max(_granted, clock.GrantedUntil);
@@ -178,7 +186,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (_term is not null) await _term.DisposeAsync();
         (_version, _averaged, _granted, _committed, _evaluation) = (-1, -1, 0, 0, null);
         StandAt(-1);
-        (_shards, _saved) = ([], []);
+        (_shards, _saved, _assist) = ([], [], null);
         _heldBack?.Clear();
         _evaluated.Clear();
         _term = new WorkerTerm(_setup, topology, _channel, _incarnation, context.Self);
@@ -201,7 +209,13 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         while (_version >= 0 && _step >= 0)
         {
-            if (IsDone)
+            if (term.Weights.IsOver(_step))
+            {
+                Abandon();
+                return;
+            }
+
+            if (IsDone && !BeginAssist(term))
             {
                 if (_step > _version || !Allowed(_step + 1) || !term.Weights.Has(_step + 1, 0, term.FirstTensor)) return;
                 (_before, _done) = (_done, _before);
@@ -258,7 +272,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             }
 
             (_gate.Store, _gate.Version) = (term.Weights, _step);
-            if (!_loop.TryStep(term.Weights.At(_step), rows, _round, term.Buckets, _version >= _step ? null : _gate)) return false;
+            if (!TryStep(term, rows, _round)) return false;
             foreach (int shard in rows.Shards) _done.Add(shard);
             _round = null;
         }
@@ -266,6 +280,52 @@ public sealed class Worker : IActor, IAsyncDisposable
         _groups = null;
         term.Weights.Use(null);
         return true;
+    }
+
+    private unsafe bool TryStep(WorkerTerm term, ShardRows rows, GradientRound round)
+    {
+        try
+        {
+            return _loop.TryStep(term.Weights.At(_step), rows, round, term.Buckets, _version >= _step ? null : _gate);
+        }
+        catch (DistTrainException e) when (e.ExitCode == ExitCode.Diverged && term.Weights.IsPassed(_step, TornPatience))
+        {
+            // Not the job's losses, but those of weights that were torn: the step is over.
+            Abandon();
+            return false;
+        }
+    }
+
+    // A worker that is ahead, at the first layers of the next step, goes back: that step can't be done before this one is.
+    private void TakeOrder(WorkerTerm term, Assist assist)
+    {
+        _assist = assist;
+        _assistRows.Clear();
+        if (_step != _version + 1 || _version < assist.Step || _version >= assist.Until || term.Weights.Has(_step, 0, _setup.Model.Layout.Length)) return;
+        Reconsider();
+    }
+
+    // Shards of others, once the worker's own are done and the step still isn't.
+    private bool BeginAssist(WorkerTerm term)
+    {
+        if (_assist is not { } assist || _step < assist.Step || _step >= assist.Until || _committed > _step || !Allowed(_step)) return false;
+        bool wanted = false;
+        foreach (int shard in assist.Shards) wanted |= !_done.Contains(shard);
+        if (!wanted || term.Weights.Has(_step + 1, 0, _setup.Model.Layout.Length)) return false;
+        term.Weights.Use(_step);
+        (_groups, _group) = (AssistRowsFor(assist), 0);
+        return true;
+    }
+
+    private List<ShardRows> AssistRowsFor(Assist assist)
+    {
+        int size = _loop.BatchSize(_step);
+        if (_setup.Watches(_step) || assist.Shards.Any(_done.Contains)) return Rows([.. assist.Shards.Where(s => !_done.Contains(s))], _setup.Watches(_step));
+        if (!_assistRows.TryGetValue(size, out List<ShardRows>? rows)) _assistRows[size] = rows = Rows(assist.Shards, halves: false);
+        return rows;
+
+        List<ShardRows> Rows(IReadOnlyList<int> shards, bool halves) =>
+            ShardRows.Extra(_tree, shards, size, MostRowsOfAGroup, halves, _setup.Wire.Gradients.RoundsNodes);
     }
 
     private void Count()

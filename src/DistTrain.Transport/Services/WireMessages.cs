@@ -35,6 +35,7 @@ internal static class WireMessages
         Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats), Segments = m.Segments, StalenessSum = m.StalenessSum, StalenessMax = m.StalenessMax, PushedBytes = m.Traffic.Pushed, BroadcastBytes = m.Traffic.Broadcast } },
         Msg.Traced m => new() { Traced = WireTrace.ToWire(m) },
         Msg.StepReached m => new() { StepReached = new() { Term = m.Term, Partition = m.Partition, Step = m.Step } },
+        Msg.ShardsMissing m => new() { ShardsMissing = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Evaluation = m.Evaluation, Shards = { m.Shards } } },
         Msg.NormsMeasured m => new() { NormsMeasured = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Squares = { m.Squares } } },
         Msg.Watched m => new()
         {
@@ -75,6 +76,8 @@ internal static class WireMessages
         },
         Wire.MemberMessage.BodyOneofCase.Traced => WireTrace.FromWire(message.Traced),
         Wire.MemberMessage.BodyOneofCase.StepReached => new Msg.StepReached(message.StepReached.Term, message.StepReached.Partition, message.StepReached.Step),
+        Wire.MemberMessage.BodyOneofCase.ShardsMissing => new Msg.ShardsMissing(
+            message.ShardsMissing.Term, message.ShardsMissing.Partition, message.ShardsMissing.Step, message.ShardsMissing.Evaluation, [.. message.ShardsMissing.Shards]),
         Wire.MemberMessage.BodyOneofCase.NormsMeasured => new Msg.NormsMeasured(
             message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
         Wire.MemberMessage.BodyOneofCase.Watched => FromWire(message.Watched),
@@ -114,6 +117,8 @@ internal static class WireMessages
         },
         Msg.Evaluate m => new() { Evaluate = new() { Term = m.Term, Version = m.Version, Shards = { m.Shards } } },
         Msg.NormsDecided m => new() { NormsDecided = new() { Term = m.Term, Step = m.Step, Squares = { m.Squares } } },
+        Msg.MissingAsked m => new() { MissingAsked = new() { Term = m.Term, Step = m.Step, Evaluation = m.Evaluation } },
+        Msg.Assist m => new() { Assist = new() { Term = m.Term, Step = m.Step, Until = m.Until, Shards = { m.Shards } } },
         Msg.Stop m => new() { Stop = new() { Reason = m.Reason, ExitCode = (int)m.Exit } },
         _ => throw new ArgumentException($"{message.GetType().Name} has no form on the wire", nameof(message)),
     };
@@ -142,6 +147,8 @@ internal static class WireMessages
         },
         Wire.CoordinatorMessage.BodyOneofCase.Evaluate => new Msg.Evaluate(message.Evaluate.Term, message.Evaluate.Version, [.. message.Evaluate.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.NormsDecided => new Msg.NormsDecided(message.NormsDecided.Term, message.NormsDecided.Step, [.. message.NormsDecided.Squares]),
+        Wire.CoordinatorMessage.BodyOneofCase.MissingAsked => new Msg.MissingAsked(message.MissingAsked.Term, message.MissingAsked.Step, message.MissingAsked.Evaluation),
+        Wire.CoordinatorMessage.BodyOneofCase.Assist => new Msg.Assist(message.Assist.Term, message.Assist.Step, message.Assist.Until, [.. message.Assist.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.Stop => new Msg.Stop(message.Stop.Reason, (ExitCode)message.Stop.ExitCode),
         _ => null,
     };
