@@ -16,7 +16,7 @@ public sealed class StragglerTests : IDisposable
     {
         if (!OperatingSystem.IsLinux()) return;
         using Cli.Running run = _cli.Start($"train --workers 3 {channel} --set cluster.failure_timeout=60s --json lagging.json");
-        await run.SeenAsync("epoch 1/");
+        await run.SeenAsync("after 1 epoch");
         int worker = run.Children().First(pid => File.ReadAllText($"/proc/{pid}/cmdline").Contains("\0worker\0", StringComparison.Ordinal));
         Cli.Kill(worker, "STOP");
         try
@@ -46,12 +46,12 @@ public sealed class StragglerTests : IDisposable
         using Cli.Running run = _cli.Start($"train --workers 3 {Long} --set checkpoint.path=runs/three --json lagging.json");
         for (int epoch = 10; epoch <= 50; epoch += 20)
         {
-            await run.SeenAsync($"epoch {epoch}/");
+            await run.SeenAsync($"after {epoch} epochs");
             int worker = run.Children().Where(pid => File.ReadAllText($"/proc/{pid}/cmdline").Contains("\0worker\0", StringComparison.Ordinal)).ElementAt(epoch / 20);
             Cli.Kill(worker, "STOP");
             try
             {
-                await run.SeenAsync($"epoch {epoch + 5}/");
+                await run.SeenAsync($"after {epoch + 5} epochs");
             }
             finally
             {

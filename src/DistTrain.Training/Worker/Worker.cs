@@ -395,6 +395,8 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (_free is not null) RefreshFor(_evaluation, term.Fresh!);
         if (_evaluation is not { } evaluation || evaluation.Version != (_setup.Averages ? _averaged : _version)) return;
         _evaluation = null;
+        // A pass that waits for weights is begun anew: one arena holds the values of both. It was ordered before this one ended where the worker lags.
+        if (_round is not null) Abandon();
         var stats = new Dictionary<int, SegmentStats>();
         _stall.End();
         long began = _setup.Trace.Begin();

@@ -53,6 +53,9 @@ internal sealed class AssistCluster : IDisposable
 
     public List<Member> Workers { get; } = [];
 
+    /// <summary>What was pushed: of the same node always the same.</summary>
+    public Dictionary<(long Step, int Bucket, ShardRange Shards), float[]> Seen { get; init; } = [];
+
     public Outcome? Outcome => _rig.Outcome;
 
     public long Committed => _rig.Events.OfType<long>().LastOrDefault();
@@ -167,10 +170,17 @@ internal sealed class AssistCluster : IDisposable
             return true;
         }
 
-        public void Receive(SegmentHeader header, NativeSpan payload)
+        public void Receive(SegmentHeader header, NativeSpan payload, float[] pushed)
         {
             if (header.Kind == SegmentKind.Evaluation) Loop.Receive(header, null);
-            else if (Loop.Wants(header, payload.Length)) Loop.Receive(header, new Lent(payload));
+            else if (Loop.Wants(header, payload.Length))
+            {
+                // Lent memory stands until its step is committed.
+                Assert.Equal(pushed, payload.Span.ToArray());
+                if (!_cluster.Seen.TryAdd((header.Step, header.Bucket, header.Shards), pushed)) Assert.True(_cluster.Seen[(header.Step, header.Bucket, header.Shards)].AsSpan().SequenceEqual(pushed), $"other bits: {header} of {string.Join(", ", _cluster.Workers)}");
+                Loop.Receive(header, new Lent(payload));
+            }
+
             Save();
         }
 
@@ -199,7 +209,7 @@ internal sealed class AssistCluster : IDisposable
         private readonly Rig.Link _link;
         private readonly Training.Worker.Worker _worker;
         private readonly Queue<object> _mailbox = new();
-        private readonly Queue<(int Partition, SegmentHeader Header, NativeSpan Payload)> _segments = new();
+        private readonly Queue<(int Partition, SegmentHeader Header, NativeSpan Payload, float[] Pushed)> _segments = new();
         private readonly IWeightsSubscription?[] _subscriptions = new IWeightsSubscription?[2];
         private readonly Task<(WeightsHeader Header, NativeSpan Payload)?>?[] _next = new Task<(WeightsHeader, NativeSpan)?>?[2];
         private readonly Task[] _reading = [Task.CompletedTask, Task.CompletedTask];
@@ -252,8 +262,8 @@ internal sealed class AssistCluster : IDisposable
         /// <summary>One segment arrives.</summary>
         public bool Deliver()
         {
-            if (!_segments.TryDequeue(out (int Partition, SegmentHeader Header, NativeSpan Payload) segment)) return false;
-            _cluster._servers[segment.Partition].Receive(segment.Header, segment.Payload);
+            if (!_segments.TryDequeue(out (int Partition, SegmentHeader Header, NativeSpan Payload, float[] Pushed) segment)) return false;
+            _cluster._servers[segment.Partition].Receive(segment.Header, segment.Payload, segment.Pushed);
             return true;
         }
 
@@ -303,7 +313,7 @@ internal sealed class AssistCluster : IDisposable
             public override void Push(in SegmentHeader header, NativeSpan payload)
             {
                 if (header.Bucket == 0) member.Pushed += header.Shards.Length;
-                member._segments.Enqueue((partition, header, payload));
+                member._segments.Enqueue((partition, header, payload, payload.Span.ToArray()));
             }
         }
     }

@@ -1,4 +1,5 @@
 using DistTrain.Core;
+using DistTrain.Core.Sharding;
 using DistTrain.Kernels;
 
 namespace DistTrain.Training.Tests.Assisting;
@@ -33,10 +34,11 @@ public class AssistClusterTests
     public void Workers_ThatSleepNowAndThen_LeaveTheSameBits()
     {
         long assisted = 0;
+        var seen = new Dictionary<(long Step, int Bucket, ShardRange Shards), float[]>();
         for (int seed = 0; seed < 30; seed++)
         {
             var random = new Random(100 + seed);
-            using var cluster = new AssistCluster(4, Steps);
+            using var cluster = new AssistCluster(4, Steps) { Seen = seen };
             // What is usual has to be known first.
             cluster.Run(random, () => cluster.Committed == 5);
             while (cluster.Outcome is null)

@@ -152,6 +152,50 @@ public sealed class ServerLoopTests : IDisposable
         Assert.False(subscription.NextAsync(new CancellationToken(canceled: true)).IsCompletedSuccessfully);
     }
 
+    // The second bucket's step 1 may still need this subscriber's shards, computed with all of version 1.
+    [Fact]
+    public async Task Subscriber_ThatIsSlow_GetsTheVersionBeforeTheNewestToo()
+    {
+        _loop.Advance(Grant(5));
+        using IWeightsSubscription subscription = _loop.Broadcast.Subscribe();
+        for (int i = 0; i < 2; i++) await subscription.NextAsync(CancellationToken.None);
+        for (long step = 0; step < 3; step++)
+        {
+            Push(Header(0, 0, 2, step), 1);
+            if (step < 2) Push(Header(1, 0, 2, step), 1);
+        }
+
+        var got = new List<(int Bucket, long Version)>();
+        for (int i = 0; i < 4; i++)
+        {
+            (WeightsHeader Header, NativeSpan Payload) next = (await subscription.NextAsync(CancellationToken.None))!.Value;
+            got.Add((next.Header.Bucket, next.Header.Version));
+        }
+
+        Assert.Equal([(0, 2L), (1, 1L), (0, 3L), (1, 2L)], got);
+        Assert.False(subscription.NextAsync(new CancellationToken(canceled: true)).IsCompletedSuccessfully);
+    }
+
+    [Fact]
+    public void Missing_IsWhatSomeBucketLacksOfTheStepInHand()
+    {
+        _loop.Advance(Grant(5));
+        Assert.Equal([0, 1], _loop.Missing(0, evaluation: false).AsEnumerable());
+        Push(Header(0, 0, 1), 4);
+        Push(Header(1, 0, 1), 4);
+        Assert.Equal([1], _loop.Missing(0, evaluation: false).AsEnumerable());
+        Push(Header(0, 1, 2), 4);
+        Assert.Equal([1], _loop.Missing(0, evaluation: false).AsEnumerable());
+        Assert.Empty(_loop.Missing(1, evaluation: false));
+        Push(Header(1, 1, 2), 4);
+        Assert.Empty(_loop.Missing(0, evaluation: false));
+        Assert.Equal([0, 1], _loop.Missing(1, evaluation: false).AsEnumerable());
+        Assert.Equal([0, 1], _loop.Missing(1, evaluation: true).AsEnumerable());
+        _loop.Receive(new SegmentHeader(SegmentKind.Evaluation, Term, 1, 1, -1, new ShardRange(1, 2), default), null);
+        Assert.Equal([0], _loop.Missing(1, evaluation: true).AsEnumerable());
+        Assert.Empty(_loop.Missing(0, evaluation: true));
+    }
+
     [Fact]
     public void Evaluation_OfAllShards_IsReportedOnce()
     {

@@ -177,6 +177,31 @@ public sealed class WeightsStoreTests : IDisposable
         Assert.NotEqual(0, (await waiting.WaitAsync(Patience)).Address);
     }
 
+    // A worker that lagged has the first bucket of version 2, and gets no other: it must not keep version 4 from coming.
+    [Fact]
+    public async Task Version_ThatIsPassedWhileTheRestOfItIsAwaited_IsOver()
+    {
+        int told = 0;
+        using var store = new WeightsStore(Layout, Plan, Term, _ => { }) { Arrived = () => told++ };
+        await store.BeginAsync(new WeightsHeader(Term, 2, 0), CancellationToken.None);
+        store.Complete(new WeightsHeader(Term, 2, 0));
+        store.Use(2);
+        Assert.False(store.Has(2, 0, Layout.Length));
+        Assert.False(store.IsOver(2));
+        Assert.False(store.IsPassed(2, TimeSpan.Zero));
+        Task<NativeSpan> newer = store.BeginAsync(new WeightsHeader(Term, 4, 1), CancellationToken.None).AsTask();
+        Assert.Equal((false, 1), (newer.IsCompleted, told));
+        Assert.True(store.IsOver(2));
+        Assert.False(store.IsOver(3));
+        // Who asks after that is told at once.
+        Assert.False(store.Has(2, 0, Layout.Length));
+        Assert.Equal(2, told);
+        store.Use(null);
+        await newer.WaitAsync(Patience);
+        store.Complete(new WeightsHeader(Term, 4, 1));
+        Assert.True(store.IsPassed(2, TimeSpan.Zero));
+    }
+
     [Fact]
     public async Task Begin_WaitingWhenCancelled_Ends()
     {
