@@ -186,7 +186,7 @@ public sealed class ServerLoopTests : IDisposable
         Assert.Equal([1], _loop.Missing(0, evaluation: false).AsEnumerable());
         Push(Header(0, 1, 2), 4);
         Assert.Equal([1], _loop.Missing(0, evaluation: false).AsEnumerable());
-        Assert.Empty(_loop.Missing(1, evaluation: false));
+        Assert.Empty(_loop.Missing(2, evaluation: false));
         Push(Header(1, 1, 2), 4);
         Assert.Empty(_loop.Missing(0, evaluation: false));
         Assert.Equal([0, 1], _loop.Missing(1, evaluation: false).AsEnumerable());
