@@ -70,6 +70,8 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
 
     private sealed class Subscription : IWeightsSubscription
     {
+        private const int Now = 1, Later = 2;
+
         private readonly WeightsBroadcast _owner;
         private readonly Channel<int> _waiting;
         private readonly ulong _incarnation;
@@ -114,7 +116,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
                 if (entry < _buckets)
                 {
                     if (_owner.Mark is not null || _given[local] < 0 || _given[local] >= newest - 1) return Entry(local, newest);
-                    Offer(local);
+                    OfferLater(local);
                     return Entry(local, newest - 1);
                 }
 
@@ -137,17 +139,26 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         {
             while (true)
             {
-                for (int entry = 0; entry < _queued.Length; entry++)
+                foreach (int wanted in (ReadOnlySpan<int>)[Now, Later])
                 {
-                    if (Volatile.Read(ref _queued[entry]) != 0 && Interlocked.Exchange(ref _queued[entry], 0) != 0) return entry;
+                    for (int entry = 0; entry < _queued.Length; entry++)
+                    {
+                        if (Volatile.Read(ref _queued[entry]) == wanted && Interlocked.Exchange(ref _queued[entry], 0) != 0) return entry;
+                    }
                 }
             }
+        }
+
+        // Behind what others have to give of the version before.
+        private void OfferLater(int entry)
+        {
+            if (Interlocked.CompareExchange(ref _queued[entry], Later, 0) == 0) _waiting.Writer.TryWrite(entry);
         }
 
         // Buckets first, behind them their averages.
         private void Offer(int entry)
         {
-            if (Interlocked.Exchange(ref _queued[entry], 1) == 0) _waiting.Writer.TryWrite(entry);
+            if (Interlocked.Exchange(ref _queued[entry], Now) == 0) _waiting.Writer.TryWrite(entry);
         }
 
         private (WeightsHeader, NativeSpan) Averages(int local, long version)

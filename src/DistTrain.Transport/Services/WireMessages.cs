@@ -137,7 +137,8 @@ internal static class WireMessages
         Wire.CoordinatorMessage.BodyOneofCase.Refused => new Msg.Refused(message.Refused.Reason, (ExitCode)message.Refused.ExitCode),
         Wire.CoordinatorMessage.BodyOneofCase.AcceptTerm => new Msg.AcceptTerm(message.AcceptTerm.Term),
         Wire.CoordinatorMessage.BodyOneofCase.OwnPartition => new Msg.OwnPartition(
-            message.OwnPartition.Term, message.OwnPartition.Partition, message.OwnPartition.Partitions, message.OwnPartition.BucketLength, message.OwnPartition.Version) { Shares = [.. message.OwnPartition.Shares] },
+            message.OwnPartition.Term, message.OwnPartition.Partition, message.OwnPartition.Partitions, message.OwnPartition.BucketLength, message.OwnPartition.Version)
+        { Shares = [.. message.OwnPartition.Shares] },
         Wire.CoordinatorMessage.BodyOneofCase.Topology => FromWire(message.Topology),
         Wire.CoordinatorMessage.BodyOneofCase.Assignment => new Msg.Assignment(message.Assignment.Term, [.. message.Assignment.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.Clock => new Msg.Clock(

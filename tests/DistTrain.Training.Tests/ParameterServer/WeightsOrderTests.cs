@@ -23,8 +23,9 @@ public class WeightsOrderTests
         broadcast.Publish(plan.Buckets[4], 2);
         Assert.Equal((0, 1L), await NextAsync(subscription));
         Assert.Equal((3, 1L), await NextAsync(subscription));
-        Assert.Equal((4, 2L), await NextAsync(subscription));
+        Assert.Equal((4, 1L), await NextAsync(subscription));
         Assert.Equal((5, 1L), await NextAsync(subscription));
+        Assert.Equal((4, 2L), await NextAsync(subscription));
         broadcast.Close();
         Assert.Null(await subscription.NextAsync(CancellationToken.None));
     }
