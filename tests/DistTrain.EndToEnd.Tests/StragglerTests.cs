@@ -41,7 +41,7 @@ public sealed class StragglerTests : IDisposable
     public async Task Worker_StoppedNowAndThen_ComesBackAndLeavesTheSameBits()
     {
         if (!OperatingSystem.IsLinux()) return;
-        const string Long = "--set batch.size=50 --set training.max_steps=3000 --set training.epochs=200 --set cluster.failure_timeout=60s";
+        const string Long = "--set batch.size=50 --set training.max_steps=8000 --set training.epochs=600 --set cluster.failure_timeout=60s";
         string expected = (await _cli.TrainAsync($"--in-process --workers 1 {Long} --set checkpoint.path=runs/one")).GetProperty("weights_sha256").GetString()!;
         using Cli.Running run = _cli.Start($"train --workers 3 {Long} --set checkpoint.path=runs/three --json lagging.json");
         await run.SeenAsync("after ");

@@ -17,6 +17,7 @@ internal static class ClosingTable
         if (result.StalenessMax is { } most) rows.Add(("staleness", string.Create(CultureInfo.InvariantCulture, $"{result.StalenessMean ?? 0:0.00} steps in the mean, {most:N0} at most")));
         if (result is { PushedBytesPerStep: { } pushed, BroadcastBytesPerStep: { } broadcast }) rows.Add(("traffic", $"{Figures.Bytes(pushed)} of gradients and {Figures.Bytes(broadcast)} of weights a step"));
         if (result.Split is { } split) rows.Add(("a step", Split(split)));
+        if (result.AssistedShards > 0) rows.Add(("lagging", $"{Figures.Plural(result.AssistedShards, "shard")} computed by others too"));
         rows.Add(("time", Figures.Time(TimeSpan.FromSeconds(result.WallSeconds))));
         rows.Add(("cluster", $"{Figures.Plural(result.Workers, "worker")}, {Figures.Plural(result.Servers, "parameter server")}, {result.Channel}"));
         if (result.Failures.Count > 0) rows.Add(("lost", string.Join("; ", result.Failures.Select(f => $"{f.Who} on {f.Host} (pid {f.Pid}) at step {f.Step}: {f.Cause}"))));

@@ -65,7 +65,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private ImmutableArray<long> _saved = [];
     private long _granted;
     private long _committed;
-    private int _pinned;
+    private int _thread;
     private bool _goingOn;
     private Assist? _assist;
     private readonly Dictionary<int, List<ShardRows>> _assistRows = [];
@@ -85,7 +85,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask ReceiveAsync(object message, IActorContext context)
     {
-        PinOnce();
+        SettleOnThread();
         switch (message)
         {
             case Topology topology when _term is null || topology.Term > _term.Number:
@@ -172,11 +172,12 @@ public sealed class Worker : IActor, IAsyncDisposable
     }
 
     // The pool's other threads pin themselves; thread 0 of its regions is the one that the actor runs on.
-    private void PinOnce()
+    private void SettleOnThread()
     {
-        if (_setup.Cores is not { } cores || _pinned == Environment.CurrentManagedThreadId) return;
-        CoreSet.PinCurrentThread(cores[0]);
-        _pinned = Environment.CurrentManagedThreadId;
+        if (_thread == Environment.CurrentManagedThreadId) return;
+        _thread = Environment.CurrentManagedThreadId;
+        ComputeThread.TryYieldWhenWoken();
+        if (_setup.Cores is { } cores) CoreSet.PinCurrentThread(cores[0]);
     }
 
     private bool IsCurrent(long term) => _term?.Number == term;
