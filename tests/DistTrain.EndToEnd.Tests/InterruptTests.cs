@@ -24,13 +24,14 @@ public sealed class InterruptTests : IDisposable
         run.Signal("INT");
         CliResult result = await run.EndAsync();
         Assert.True(result.ExitCode == 130, result.ToString());
-        Assert.Contains("--resume", result.Output + result.Error);
         Assert.DoesNotContain(children, Cli.IsRunning);
 
         JsonElement stopped = _cli.Json("stopped.json");
         Assert.Equal(130, stopped.GetProperty("exit_code").GetInt32());
         // On a machine that is too busy to save within the time that a user waits, that is said, and there is nothing to resume.
-        if ((result.Output + result.Error).Contains("not saved in time", StringComparison.Ordinal)) return;
+        string said = result.Output + result.Error;
+        if (said.Contains("not saved in time", StringComparison.Ordinal) || said.Contains("before a checkpoint was complete", StringComparison.Ordinal)) return;
+        Assert.Contains("--resume", said);
         Assert.InRange(stopped.GetProperty("steps").GetInt64(), 12, 1799);
         JsonElement resumed = await _cli.TrainAsync($"{Job} --resume");
         Assert.Equal(unbroken, resumed.GetProperty("weights_sha256").GetString());
