@@ -12,6 +12,9 @@ public sealed unsafe class NativeBuffer : IDisposable
     /// <summary>The alignment of every buffer, in bytes.</summary>
     public const int Alignment = 64;
 
+    [ThreadStatic]
+    private static long _takenByThread;
+
     private float* _pointer;
 
     /// <summary>Allocates room for <paramref name="length"/> floats, all +0.</summary>
@@ -26,12 +29,16 @@ public sealed unsafe class NativeBuffer : IDisposable
         nuint bytes = (((nuint)length * sizeof(float)) + (Alignment - 1)) & ~(nuint)(Alignment - 1);
         _pointer = (float*)NativeMemory.AlignedAlloc(Math.Max(bytes, Alignment), Alignment);
         NativeMemory.Clear(_pointer, bytes);
+        _takenByThread += (long)bytes;
     }
 
 #pragma warning disable MA0055 // The finalizer is the safety net for native memory.
     /// <summary>Gives the memory back when <see cref="Dispose"/> was not called.</summary>
     ~NativeBuffer() => Free();
 #pragma warning restore MA0055
+
+    /// <summary>Bytes that this thread has taken for buffers so far, given back or not.</summary>
+    internal static long TakenByThread => _takenByThread;
 
     /// <summary>How many floats the buffer holds.</summary>
     public long Length { get; }

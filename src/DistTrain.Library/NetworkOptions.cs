@@ -46,12 +46,21 @@ public sealed record CoordinatorOptions
     /// <summary>Goes on from the newest checkpoint of the job.</summary>
     public bool Resume { get; init; }
 
+    /// <summary>The coordinator that this one follows, whose cluster it goes on with; null for a new beginning.</summary>
+    public CoordinatorLoss? Follows { get; init; }
+
     /// <summary>Where to write a trace of what all members did; null for nowhere.</summary>
     public string? Trace { get; init; }
 
     /// <summary>Called with the bound address, <c>host:port</c>, as soon as members can join.</summary>
     public Action<string>? Bound { get; init; }
 }
+
+/// <summary>A coordinator that ended before its job did.</summary>
+/// <param name="Pid">Its process; 0 where that isn't known.</param>
+/// <param name="Since">When the job began: earlier checkpoints in the run's directory are of another run.</param>
+/// <param name="Cause">How it ended, in words.</param>
+public sealed record CoordinatorLoss(int Pid, DateTimeOffset Since, string Cause);
 
 /// <summary>What a worker's or server's process is told; the job comes from the coordinator.</summary>
 public sealed record MemberOptions

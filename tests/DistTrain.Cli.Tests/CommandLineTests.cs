@@ -24,8 +24,8 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("train --worker 3", "train: unknown option '--worker'; did you mean '--workers'?")]
     [InlineData("train --workerss=3", "train: unknown option '--workerss'; did you mean '--workers'?")]
     [InlineData("train a.yaml b.yaml", "train: 'b.yaml' is one argument too many")]
-    [InlineData("train --workers many", "train: --workers many: expected a whole number from 1 to 4096")]
-    [InlineData("train --workers 0", "train: --workers 0: expected a whole number from 1 to 4096")]
+    [InlineData("train --workers many", "train: --workers many: expected a whole number from 1 to 4096, or two such as 2:8")]
+    [InlineData("train --workers 0", "train: --workers 0: expected a whole number from 1 to 4096, or two such as 2:8")]
     [InlineData("train --engine akka", "this build has no Akka.NET engine: build with -p:Akka=true")]
     [InlineData("train --engine aka", "--engine aka: unknown engine; did you mean 'akka'?")]
     [InlineData("train --in-process --set training.epoch=3", "--set: unknown key 'training.epoch'; did you mean 'epochs'?")]
@@ -41,6 +41,10 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("worker --join 127.0.0.1:5 --tls-ca /nowhere.pem", "--tls-ca /nowhere.pem: no such file")]
     [InlineData("worker --join 127.0.0.1:5 --token-file /nowhere", "--token-file /nowhere: can't be read: Could not find file '/nowhere'.")]
     [InlineData("train --in-process --json /nowhere/a.json", "--json /nowhere/a.json: there is no directory /nowhere")]
+    [InlineData("train --in-process --trace a.json --json ./a.json", "--trace a.json: --json writes to the same file")]
+    [InlineData("bench channel --seconds abc", "bench channel: --seconds abc: expected a number")]
+    [InlineData("bench channel --seconds -1", "bench channel: unknown option '-1'; allowed: --bucket-bytes, --seconds, --connections, --json")]
+    [InlineData("bench channel --bucket-bytes 99999999999", "bench channel: --bucket-bytes 99999999999: expected a whole number up to 2147483647")]
     public async Task Run_BadUsage_SaysWhatInOneLine(string line, string expected)
     {
         Assert.Equal(2, await RunAsync(line));

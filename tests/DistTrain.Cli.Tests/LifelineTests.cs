@@ -12,7 +12,7 @@ public sealed class LifelineTests
         using var lifeline = Lifeline.Start(Lines("token abc", "note first", "gone 137 worker (pid 7) was killed", "note last"), ended.SetResult);
         await ended.Task;
         List<string> heard = [];
-        lifeline.Attach(heard.Add, (code, text) => heard.Add($"{code}: {text}"));
+        lifeline.Attach(heard.Add, (code, text, again) => heard.Add($"{code}: {text}{(again ? " again" : "")}"));
         Assert.Equal(["first", "137: worker (pid 7) was killed", "last"], heard);
         Assert.Equal("abc", await lifeline.Token);
     }
@@ -25,7 +25,7 @@ public sealed class LifelineTests
         using var output = new System.IO.Pipes.AnonymousPipeClientStream(System.IO.Pipes.PipeDirection.In, input.ClientSafePipeHandle);
         using var lifeline = Lifeline.Start(output, ended.SetResult);
         List<string> heard = [];
-        lifeline.Attach(heard.Add, (code, text) => heard.Add($"{code}: {text}"));
+        lifeline.Attach(heard.Add, (code, text, again) => heard.Add($"{code}: {text}{(again ? " again" : "")}"));
         await input.WriteAsync("gone 3 a\nnote b\ngone x c\n"u8.ToArray());
         input.Dispose();
         await ended.Task;

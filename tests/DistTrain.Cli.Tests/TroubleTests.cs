@@ -37,8 +37,8 @@ public sealed class TroubleTests : IDisposable
     public void End_MembersExitAsTold_ShowsOnlyTheError(ExitCode code)
     {
         Start();
-        _deaths.Add((int)code, "worker (pid 1) ended with exit code");
-        _deaths.Add((int)code, "worker (pid 2) ended with exit code");
+        _deaths.Add((int)code, "worker (pid 1) ended with exit code", false);
+        _deaths.Add((int)code, "worker (pid 2) ended with exit code", false);
         _time.Advance(TimeSpan.FromSeconds(1));
         End(new TrainResult { ExitCode = (int)code, Error = "the reason" });
         Assert.Equal("disttrain: the reason\n", _error.ToString());
@@ -48,7 +48,7 @@ public sealed class TroubleTests : IDisposable
     public void MemberKilled_RunGoesOn_IsShownWithTheLoss()
     {
         Start();
-        _deaths.Add(Killed, "worker (pid 1) was killed");
+        _deaths.Add(Killed, "worker (pid 1) was killed", false);
         _observer.Membership("worker 0 on box (pid 1) was lost at step 3: reset", trouble: true);
         Assert.Equal("", _error.ToString());
         _time.Advance(TimeSpan.FromMilliseconds(500));
@@ -62,10 +62,10 @@ public sealed class TroubleTests : IDisposable
     public void LastMembersKilled_RunEnds_ShowsOneDeathAndTheError(bool lossFirst)
     {
         Start();
-        if (!lossFirst) _deaths.Add(Killed, "server (pid 1) was killed");
+        if (!lossFirst) _deaths.Add(Killed, "server (pid 1) was killed", false);
         _observer.Membership("server 0 on box (pid 1) was lost at step 3: reset", trouble: true);
-        if (lossFirst) _deaths.Add(Killed, "server (pid 1) was killed");
-        _deaths.Add(Killed, "worker (pid 2) was killed");
+        if (lossFirst) _deaths.Add(Killed, "server (pid 1) was killed", false);
+        _deaths.Add(Killed, "worker (pid 2) was killed", false);
         End(new TrainResult { ExitCode = 4, Error = "server 0 on box (pid 1) was lost: reset; its partition has no other copy" });
         Assert.Equal("server (pid 1) was killed\ndisttrain: server 0 on box (pid 1) was lost: reset; its partition has no other copy\n", _error.ToString());
     }
@@ -77,8 +77,8 @@ public sealed class TroubleTests : IDisposable
     [InlineData(Killed, 4)]
     public void MembersDie_BeforeTrainingBegins_StopsTheRunAndNamesTheFirst(int code, int expected)
     {
-        _deaths.Add(code, "worker (pid 1) died");
-        _deaths.Add(4, "worker (pid 2) ended with exit code 4");
+        _deaths.Add(code, "worker (pid 1) died", false);
+        _deaths.Add(4, "worker (pid 2) ended with exit code 4", false);
         _observer.Warn("worker at 127.0.0.1: bad");
         _observer.Warn("worker at 127.0.0.1: bad too");
         Assert.True(_stop.IsCancellationRequested);
@@ -90,7 +90,7 @@ public sealed class TroubleTests : IDisposable
     [Fact]
     public void MembersDie_CoordinatorFailsItself_ItsOwnErrorStands()
     {
-        _deaths.Add(4, "worker (pid 1) ended with exit code 4");
+        _deaths.Add(4, "worker (pid 1) ended with exit code 4", false);
         Assert.Equal(3, End(new TrainResult { ExitCode = 3, Error = "a.csv:3: bad" }).ExitCode);
         Assert.Equal("disttrain: a.csv:3: bad\n", _error.ToString());
     }

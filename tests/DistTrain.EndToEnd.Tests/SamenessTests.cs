@@ -43,6 +43,7 @@ public sealed class SamenessTests : IDisposable
     [InlineData("--workers 2 --servers 3")]
     [InlineData("--workers 2 --threads 2")]
     [InlineData("--workers 2 --set cluster.bucket_length=4096")]
+    [InlineData("--workers 3 --servers 2 --set cluster.channel=grpc --set cluster.connections=3 --set cluster.bucket_length=4096")]
     [InlineData("--workers 1 --cores auto")]
     [InlineData("--in-process --workers 1 --cores auto")]
     public async Task DefaultJob_OnAnyCluster_HasTheFrozenBits(string arguments)

@@ -13,10 +13,14 @@ namespace DistTrain.Bench.Channels;
 /// <param name="Share">Whether memory is shared between the two processes.</param>
 /// <param name="Bytes">Bytes of a bucket.</param>
 /// <param name="Seconds">Seconds for each direction, about.</param>
-public sealed record ChannelBenchOptions(bool Share, int Bytes, double Seconds)
+/// <param name="Connections">Connections between the two processes, where memory is not shared; the plain socket is always one.</param>
+public sealed record ChannelBenchOptions(bool Share, int Bytes, double Seconds, int Connections = 1)
 {
     /// <summary>The name of the channel.</summary>
-    public string Name => Share ? "shared_memory" : "grpc";
+    public string Name => Share ? "shared_memory" : Connections > 1 ? string.Create(CultureInfo.InvariantCulture, $"grpc_{Connections}_connections") : "grpc";
+
+    /// <summary>Connections that payloads travel over.</summary>
+    internal int Lanes => Share ? 1 : Connections;
 }
 
 /// <summary>
@@ -29,13 +33,13 @@ public static class ChannelBench
     private const long BurstBytes = 128 << 20;
 
     /// <summary>Measures both directions.</summary>
-    /// <param name="program">The program, and the arguments by which it becomes the other side; the server's URL, a port and the bucket's elements follow.</param>
+    /// <param name="program">The program, and the arguments by which it becomes the other side; the server's URL, a port, the bucket's elements and the number of connections follow.</param>
     /// <param name="options">How.</param>
     /// <param name="cancellation">Ends it between two bursts.</param>
     /// <exception cref="OperationCanceledException">It was ended.</exception>
     public static IEnumerable<BenchResult> Run(IReadOnlyList<string> program, ChannelBenchOptions options, CancellationToken cancellation = default)
     {
-        int length = options.Bytes / sizeof(float), count = (int)Math.Max(1, BurstBytes / options.Bytes);
+        int length = options.Bytes / sizeof(float), count = (int)Math.Max(1, BurstBytes / options.Bytes / options.Lanes) * options.Lanes;
         using var weights = new TensorMemory(length, options.Share);
         using var room = new TensorMemory(length, false);
         ChannelPeer.Touch(weights, length);
@@ -50,7 +54,7 @@ public static class ChannelBench
             using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
             listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
             listener.Listen();
-            using Process peer = Start(program, $"http://{server.Endpoints[0]}", ((IPEndPoint)listener.LocalEndPoint!).Port, length);
+            using Process peer = Start(program, $"http://{server.Endpoints[0]}", ((IPEndPoint)listener.LocalEndPoint!).Port, length, options.Lanes);
             try
             {
                 using Socket socket = listener.Accept();
@@ -91,7 +95,7 @@ public static class ChannelBench
                 {
                     Tell(peer, "pull", count);
                     Expect(peer, "go");
-                    port.Send(count);
+                    port.Send(count, options.Lanes);
                     Expect(peer, "done");
                 }
 
@@ -116,10 +120,10 @@ public static class ChannelBench
 
     private static unsafe NativeSpan Span(TensorMemory memory, int length) => new((nint)memory.Pointer, length);
 
-    private static Process Start(IReadOnlyList<string> program, string url, int port, int length)
+    private static Process Start(IReadOnlyList<string> program, string url, int port, int length, int connections)
     {
         var start = new ProcessStartInfo(program[0]) { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true };
-        foreach (string argument in (string[])[.. program.Skip(1), url, port.ToString(CultureInfo.InvariantCulture), length.ToString(CultureInfo.InvariantCulture)]) start.ArgumentList.Add(argument);
+        foreach (string argument in (string[])[.. program.Skip(1), url, port.ToString(CultureInfo.InvariantCulture), length.ToString(CultureInfo.InvariantCulture), connections.ToString(CultureInfo.InvariantCulture)]) start.ArgumentList.Add(argument);
         return Process.Start(start)!;
     }
 

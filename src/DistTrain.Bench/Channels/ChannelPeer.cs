@@ -21,17 +21,18 @@ public static class ChannelPeer
     /// <param name="url">The server.</param>
     /// <param name="port">The plain socket's port, on the loopback.</param>
     /// <param name="length">Elements of a bucket.</param>
+    /// <param name="connections">Connections that payloads travel over.</param>
     /// <param name="share">Whether memory is shared.</param>
     /// <param name="input">Orders, one a line.</param>
     /// <param name="output">Answers.</param>
-    public static async Task RunAsync(string url, int port, int length, bool share, TextReader input, TextWriter output)
+    public static async Task RunAsync(string url, int port, int length, int connections, bool share, TextReader input, TextWriter output)
     {
         using var payload = new TensorMemory(length, share);
         Touch(payload, length);
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         await socket.ConnectAsync(IPAddress.Loopback, port);
         var sink = new Sink(length);
-        var channel = new GrpcTensorChannel(endpoint => new GrpcChannel(endpoint, new GrpcChannelOptions()), share);
+        var channel = new GrpcTensorChannel(endpoint => new GrpcChannel(endpoint, new GrpcChannelOptions()), share, connections);
         await using IServerConnection connection = await channel.ConnectAsync(new ServerAddress(0, new MemberId(1), url), 1, 1, sink, CancellationToken.None);
         await output.WriteLineAsync("ready");
         await output.FlushAsync();
@@ -42,7 +43,7 @@ public static class ChannelPeer
             switch (order[0])
             {
                 case "push":
-                    for (int i = 0; i < count; i++) Push(connection, payload, length, i);
+                    for (int i = 0; i < count; i++) Push(connection, payload, length, i, i % connections);
                     break;
                 case "pull":
                     Task came = sink.Expect(count);
@@ -83,8 +84,8 @@ public static class ChannelPeer
     /// <summary>Brings every page in.</summary>
     internal static unsafe void Touch(TensorMemory memory, int length) => new Span<float>(memory.Pointer, length).Fill(1);
 
-    private static unsafe void Push(IServerConnection connection, TensorMemory payload, int length, long step) =>
-        connection.Push(new SegmentHeader(SegmentKind.Gradient, 1, 1, step, 0, new ShardRange(0, 1), default), new NativeSpan((nint)payload.Pointer, length));
+    private static unsafe void Push(IServerConnection connection, TensorMemory payload, int length, long step, int bucket) =>
+        connection.Push(new SegmentHeader(SegmentKind.Gradient, 1, 1, step, bucket, new ShardRange(0, 1), default), new NativeSpan((nint)payload.Pointer, length));
 
     private static async Task AnswerAsync(TextWriter output, string word)
     {

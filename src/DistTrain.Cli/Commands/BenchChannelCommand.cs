@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using DistTrain.Bench.Channels;
 using DistTrain.Core;
+using DistTrain.Core.Channels;
 
 namespace DistTrain.Cli.Commands;
 
@@ -16,16 +17,17 @@ internal static class BenchChannelCommand
         var names = new Argument<string[]>("NAME") { Arity = ArgumentArity.ZeroOrMore, Description = "grpc or shared-memory; both when there is none." };
         var size = new Option<int>("--bucket-bytes") { HelpName = "N", DefaultValueFactory = _ => 1 << 20, Description = "Bytes of a bucket." };
         var seconds = new Option<double>("--seconds") { HelpName = "S", DefaultValueFactory = _ => 4, Description = "Seconds for each direction, about." };
-        // What the measuring process starts as its other side: the channel, the server's URL, a port, a bucket's elements.
-        var peer = new Option<string[]>("--peer") { Arity = new ArgumentArity(4, 4), Hidden = true, AllowMultipleArgumentsPerToken = true };
+        var connections = new Option<int>("--connections") { HelpName = "N", DefaultValueFactory = _ => 1, Description = "Connections that gRPC's payloads travel over." };
+        // What the measuring process starts as its other side: the channel, the server's URL, a port, a bucket's elements, connections.
+        var peer = new Option<string[]>("--peer") { Arity = new ArgumentArity(5, 5), Hidden = true, AllowMultipleArgumentsPerToken = true };
         Option<string?> json = CommandTree.JsonOption();
         command.Add(names);
-        foreach (Option option in (Option[])[size, seconds, json, peer]) command.Add(option);
+        foreach (Option option in (Option[])[size, seconds, connections, json, peer]) command.Add(option);
         command.SetAction(async (parsed, cancellation) =>
         {
-            if (parsed.GetValue(peer) is [var name, var url, var port, var length])
+            if (parsed.GetValue(peer) is [var name, var url, var port, var length, var lanes])
             {
-                await ChannelPeer.RunAsync(url, int.Parse(port, CultureInfo.InvariantCulture), int.Parse(length, CultureInfo.InvariantCulture), name == "shared-memory", Console.In, context.Out);
+                await ChannelPeer.RunAsync(url, int.Parse(port, CultureInfo.InvariantCulture), int.Parse(length, CultureInfo.InvariantCulture), int.Parse(lanes, CultureInfo.InvariantCulture), name == "shared-memory", Console.In, context.Out);
                 return 0;
             }
 
@@ -36,8 +38,9 @@ internal static class BenchChannelCommand
             int bytes = parsed.GetValue(size);
             if (bytes is < LeastBytes or > MostBytes || bytes % 64 != 0) throw new DistTrainException(ExitCode.BadUsage, $"--bucket-bytes: must be from {LeastBytes} to {MostBytes}, and a multiple of 64");
             if (parsed.GetValue(seconds) is <= 0 or > 600 or double.NaN) throw new DistTrainException(ExitCode.BadUsage, "--seconds: must be above 0 and at most 600");
+            if (parsed.GetValue(connections) is < 1 or > Lane.Most) throw new DistTrainException(ExitCode.BadUsage, $"--connections: must be from 1 to {Lane.Most}");
             return BenchReport.Collect(context, jsonFile, "channel", _ => all.Where(n => asked.Length == 0 || asked.Contains(n)).SelectMany(n =>
-                ChannelBench.Run([context.Executable.File, .. context.Executable.Prefix, "bench", "channel", "--peer", n], new ChannelBenchOptions(n == "shared-memory", bytes, parsed.GetValue(seconds)), cancellation)));
+                ChannelBench.Run([context.Executable.File, .. context.Executable.Prefix, "bench", "channel", "--peer", n], new ChannelBenchOptions(n == "shared-memory", bytes, parsed.GetValue(seconds), parsed.GetValue(connections)), cancellation)));
         });
         return command;
     }

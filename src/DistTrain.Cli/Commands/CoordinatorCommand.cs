@@ -18,7 +18,9 @@ internal static class CoordinatorCommand
         Option<bool> resume = TrainCommand.ResumeOption();
         Option<string?> trace = TrainCommand.TraceOption();
         Option<string?> json = CommandTree.JsonOption();
+        var recover = new Option<bool>("--recover") { Description = "Goes on with the cluster of a coordinator that ended: from where its servers are, or else from the newest checkpoint." };
         var child = new ChildOptions(command, announces: true);
+        command.Add(recover);
         command.Add(resume);
         command.Add(trace);
         command.Add(json);
@@ -28,6 +30,7 @@ internal static class CoordinatorCommand
             JsonFile.CheckPlace(jsonFile);
             string? traceFile = parsed.GetValue(trace);
             JsonFile.CheckPlace(traceFile, "--trace");
+            JsonFile.CheckApart(traceFile, jsonFile);
             using Lifeline? lifeline = child.Lifeline(parsed);
             using StopSignals signals = lifeline is null ? StopSignals.Handle() : StopSignals.LeaveToLauncher(lifeline);
             Job job = jobs.Load(parsed);
@@ -37,6 +40,7 @@ internal static class CoordinatorCommand
                 Network = network.Read(parsed, token: lifeline is null ? null : await lifeline.Token),
                 Resume = parsed.GetValue(resume),
                 Local = lifeline is not null,
+                Follows = child.Follows(parsed) ?? (parsed.GetValue(recover) ? new CoordinatorLoss(0, DateTimeOffset.MinValue, "it ended") : null),
                 Trace = traceFile,
                 Bound = address => child.Announce(parsed, address),
             };

@@ -37,12 +37,14 @@ internal static class TrainCommand
             JsonFile.CheckPlace(jsonFile);
             string? traceFile = parsed.GetValue(trace);
             JsonFile.CheckPlace(traceFile, "--trace");
+            JsonFile.CheckApart(traceFile, jsonFile);
             CheckEngine(parsed.GetValue(engine)!);
             List<string> overrides = jobs.Overrides(parsed);
             if (parsed.GetValue(threads) is { } n) overrides.Add($"cluster.threads={n}");
             if (parsed.GetValue(cores) is { } list) overrides.Add($"cluster.cores={list}");
             if (parsed.GetValue(channel) is { } name) overrides.Add($"cluster.channel={name}");
             Job job = JobReader.Load(parsed.GetValue(jobs.Path), overrides);
+            if (job.Cluster.Replicas > 0 && parsed.GetValue(inProcess)) throw new DistTrainException(ExitCode.BadUsage, "--in-process: cluster.replicas needs processes, because a second copy never shares one with the first");
             return parsed.GetValue(inProcess)
                 ? await TrainHereAsync(context, job, parsed.GetValue(resume), traceFile, jsonFile, UsageHint.For(parsed, jobs, local: true))
                 : await LaunchAsync(context, job, CoordinatorArguments(parsed.GetValue(jobs.Path), overrides, parsed.GetValue(resume), traceFile, jsonFile), jsonFile);
@@ -92,7 +94,7 @@ internal static class TrainCommand
     {
         using var kill = new CancellationTokenSource();
         using StopSignals signals = StopSignals.Handle(second: kill.Cancel);
-        var plan = new LaunchPlan(arguments, job.Cluster.Workers, job.Cluster.Servers, job.Cluster.Threads, WorkerCores.Share(job.Cluster)?.Select(c => c.ToString()).ToList()) { Colocated = job.Cluster.Colocated };
+        var plan = new LaunchPlan(arguments, job.Cluster.MostWorkers ?? job.Cluster.Workers, job.Cluster.Servers * (1 + job.Cluster.Replicas), job.Cluster.Threads, WorkerCores.Share(job.Cluster)?.Select(c => c.ToString()).ToList()) { Colocated = job.Cluster.Colocated, Restarts = job.Cluster.Restarts };
         LaunchResult result = await new LocalLauncher(context.Executable, plan, context.Time).RunAsync(signals.Stop, kill.Token);
         if (result.Error is null) return result.ExitCode;
         context.Error.WriteLine($"disttrain: {result.Error}");

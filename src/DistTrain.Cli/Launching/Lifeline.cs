@@ -11,7 +11,7 @@ namespace DistTrain.Cli.Launching;
 /// </summary>
 /// <remarks>
 /// Lines: <c>token T</c>, <c>join HOST:PORT</c>, <c>stop</c>, and to the coordinator <c>note TEXT</c> (to be shown) and
-/// <c>gone CODE TEXT</c> (a member's process ended early).
+/// <c>gone CODE TEXT</c> (a member's process ended early) or <c>died CODE TEXT</c> (likewise, and another one is started).
 /// </remarks>
 internal sealed class Lifeline : IDisposable
 {
@@ -22,7 +22,7 @@ internal sealed class Lifeline : IDisposable
     private readonly Lock _gate = new();
     private readonly Queue<Action> _early = new();
     private Action<string>? _note;
-    private Action<int, string>? _gone;
+    private Action<int, string, bool>? _gone;
 
     private Lifeline(Action ended) => _ended = ended;
 
@@ -37,9 +37,9 @@ internal sealed class Lifeline : IDisposable
 
     /// <summary>
     /// From now on <paramref name="note"/> is called with lines to show, and <paramref name="gone"/> with the exit code of
-    /// a member's process that ended early and the same in words. First they get what came before, in its order.
+    /// a member's process that ended early, the same in words, and whether another one is started. First they get what came before, in its order.
     /// </summary>
-    public void Attach(Action<string> note, Action<int, string> gone)
+    public void Attach(Action<string> note, Action<int, string, bool> gone)
     {
         lock (_gate)
         {
@@ -102,9 +102,9 @@ internal sealed class Lifeline : IDisposable
             case "note":
                 Deliver(() => _note!(rest));
                 break;
-            case "gone":
+            case "gone" or "died":
                 (string code, string text) = Cut(rest);
-                if (int.TryParse(code, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int number)) Deliver(() => _gone!(number, text));
+                if (int.TryParse(code, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int number)) Deliver(() => _gone!(number, text, word == "died"));
                 break;
         }
     }

@@ -15,6 +15,9 @@ internal sealed record LaunchPlan(IReadOnlyList<string> Coordinator, int Workers
 {
     /// <summary>Whether each worker has a parameter server in its process, instead of processes of their own.</summary>
     public bool Colocated { get; init; }
+
+    /// <summary>How often, in all, a process that died is started again.</summary>
+    public int Restarts { get; init; }
 }
 
 /// <summary>How a local run ended.</summary>
@@ -36,10 +39,22 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
 
     private static readonly TimeSpan EndTime = TimeSpan.FromSeconds(1);
 
+    /// <summary>A process that has lived for so long didn't die of how it was started.</summary>
+    public static readonly TimeSpan SoundLife = TimeSpan.FromSeconds(10);
+
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(10);
+
+    private readonly Lock _lock = new();
     private readonly List<ChildProcess> _members = [];
     private readonly TaskCompletionSource<string> _verdict = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private ChildProcess? _coordinator;
+    private readonly string _token = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32));
+    private readonly DateTimeOffset _began = time.GetUtcNow();
+    private volatile ChildProcess? _coordinator;
+    private long _coordinatorBegan;
     private volatile bool _stopping;
+    private string? _address;
+    private int _restartsLeft = plan.Restarts;
     private int _workersLeft = plan.Workers;
     private int _serversLeft = plan.Servers;
 
@@ -54,10 +69,14 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
             StartAll();
             using CancellationTokenRegistration onStop = stop.Register(AskToStop);
             using CancellationTokenRegistration onKill = kill.Register(() => _verdict.TrySetResult("ended at once, without saving"));
-            Task ended = await Task.WhenAny(_coordinator!.Exited, _verdict.Task);
-            return ended == _verdict.Task && !_coordinator.Exited.IsCompleted
-                ? new((int)(_stopping || kill.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.ClusterLost), await _verdict.Task)
-                : Judge(await _coordinator.Exited);
+            while (true)
+            {
+                ChildProcess coordinator = _coordinator!;
+                Task ended = await Task.WhenAny(coordinator.Exited, _verdict.Task);
+                if (ended == _verdict.Task && !coordinator.Exited.IsCompleted) return new((int)(_stopping || kill.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.ClusterLost), await _verdict.Task);
+                int code = await coordinator.Exited;
+                if (_stopping || !TryFollow(coordinator, code)) return Judge(code);
+            }
         }
         finally
         {
@@ -67,36 +86,110 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
 
     private void StartAll()
     {
-        string token = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32));
-        var announce = new AnonymousPipeServerStream(PipeDirection.In, HandleInheritability.Inheritable);
-        // Whatever starts now inherits the pipe's other end, so the coordinator comes first, and alone.
-        _coordinator = ChildProcess.Start(executable, "coordinator", [.. plan.Coordinator, "--lifeline", "--announce", announce.GetClientHandleAsString()], said: null);
-        announce.DisposeLocalCopyOfClientHandle();
-        _coordinator.Send($"token {token}");
-        for (int i = 0; i < plan.Servers && !plan.Colocated; i++) StartMember("server", token, []);
+        _coordinator = StartFirstCoordinator();
+        for (int i = 0; i < plan.Servers && !plan.Colocated; i++) StartMember("server", []);
         for (int i = 0; i < plan.Workers; i++)
         {
             string[] pin = plan.Cores is { } cores ? ["--cores", cores[i]] : [];
-            StartMember("worker", token, ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture), .. pin, .. plan.Colocated ? (string[])["--with-server"] : []]);
+            StartMember("worker", ["--threads", plan.Threads.ToString(CultureInfo.InvariantCulture), .. pin, .. plan.Colocated ? (string[])["--with-server"] : []]);
         }
 
-        Started?.Invoke([_coordinator, .. _members]);
-        _ = TellAddressAsync(announce);
+        lock (_lock) Started?.Invoke([_coordinator, .. _members]);
     }
 
-    private void StartMember(string role, string token, IEnumerable<string> options)
+    private ChildProcess StartFirstCoordinator()
     {
-        ChildProcess member = ChildProcess.Start(executable, role, [role, "--lifeline", .. options], Say);
-        _members.Add(member);
-        member.Send($"token {token}");
-        _ = WatchAsync(member, isWorker: role == "worker");
+        var announce = new AnonymousPipeServerStream(PipeDirection.In, HandleInheritability.Inheritable);
+        // Whatever starts now inherits the pipe's other end, so the coordinator comes first, and alone.
+        ChildProcess coordinator = StartCoordinator(["--announce", announce.GetClientHandleAsString()]);
+        announce.DisposeLocalCopyOfClientHandle();
+        _ = TellAddressAsync(announce);
+        return coordinator;
     }
+
+    private ChildProcess StartCoordinator(string[] options)
+    {
+        ChildProcess coordinator = ChildProcess.Start(executable, "coordinator", [.. plan.Coordinator, "--lifeline", .. options], said: null);
+        coordinator.Send($"token {_token}");
+        _coordinatorBegan = time.GetTimestamp();
+        return coordinator;
+    }
+
+    // Another coordinator takes the place of one that died, where the members look for it.
+    private bool TryFollow(ChildProcess before, int code)
+    {
+        // One that broke soon after its beginning would do so again.
+        bool broke = code == (int)ExitCode.Internal && time.GetElapsedTime(_coordinatorBegan) >= SoundLife;
+        if (ChildProcess.SignalName(code) is null && !broke) return false;
+        lock (_lock)
+        {
+            if (_stopping || Interlocked.Decrement(ref _restartsLeft) < 0) return false;
+            // One that died before anybody could find it leaves nothing to go on with.
+            _coordinator = _address is not { } address ? StartFirstCoordinator() : StartCoordinator(
+                ["--listen", address, "--follows", before.Id.ToString(CultureInfo.InvariantCulture), _began.ToUnixTimeMilliseconds().ToString(CultureInfo.InvariantCulture), before.Describe(code)]);
+        }
+
+        _coordinator.Send($"note {before.Describe(code)}; another one takes its place");
+        before.Dispose();
+        return true;
+    }
+
+    private void StartMember(string role, string[] options) => _ = KeepAsync(role, options, Begin(role, options)!);
+
+    // Null once everything is to end.
+    private ChildProcess? Begin(string role, string[] options)
+    {
+        lock (_lock)
+        {
+            if (_stopping) return null;
+            ChildProcess member = ChildProcess.Start(executable, role, [role, "--lifeline", .. options], Say);
+            _members.Add(member);
+            member.Send($"token {_token}");
+            if (_address is { } address) member.Send($"join {address}");
+            return member;
+        }
+    }
+
+    // Sees that the member's place is filled: another process follows one that died, at once at first, then after pauses.
+    private async Task KeepAsync(string role, string[] options, ChildProcess member)
+    {
+        TimeSpan pause = TimeSpan.Zero;
+        while (true)
+        {
+            long began = time.GetTimestamp();
+            int code = await member.Exited;
+            if (_stopping) return;
+            bool again = IsWorthAnother(code) && Interlocked.Decrement(ref _restartsLeft) >= 0;
+            if (code != 0) _coordinator!.Send(string.Create(CultureInfo.InvariantCulture, $"{(again ? "died" : "gone")} {code} {member.Describe(code)}"));
+            if (!again) break;
+            if (time.GetElapsedTime(began) >= SoundLife) pause = TimeSpan.Zero;
+            await Task.Delay(pause, time);
+            pause = pause == TimeSpan.Zero ? FirstPause : pause * 2 < LongestPause ? pause * 2 : LongestPause;
+            lock (_lock) _members.Remove(member);
+            member.Dispose();
+            if (Begin(role, options) is not { } next) return;
+            member = next;
+        }
+
+        int left = role == "worker" ? Interlocked.Decrement(ref _workersLeft) : Interlocked.Decrement(ref _serversLeft);
+        if (left > 0) return;
+        await Task.Delay(AloneTime, time);
+        _verdict.TrySetResult($"all {(role == "worker" ? "workers" : "parameter servers")} are gone, and the coordinator did not end; it was killed");
+    }
+
+    // What a process says with its exit code of the job or its data would be said again.
+    private static bool IsWorthAnother(int code) => ChildProcess.SignalName(code) is not null || code is (int)ExitCode.Internal or (int)ExitCode.ClusterLost;
 
     private async Task TellAddressAsync(AnonymousPipeServerStream announce)
     {
         using var reader = new StreamReader(announce);
         // Without an address the coordinator is at its end, and so is the run.
-        if (await reader.ReadLineAsync() is { } address) _members.ForEach(m => m.Send($"join {address}"));
+        if (await reader.ReadLineAsync() is not { } address) return;
+        lock (_lock)
+        {
+            _address = address;
+            _members.ForEach(m => m.Send($"join {address}"));
+        }
     }
 
     private void Say(ChildProcess member, string line)
@@ -105,22 +198,11 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
         if (!_stopping && !string.IsNullOrWhiteSpace(line)) _coordinator!.Send($"note {member} | {line}");
     }
 
-    private async Task WatchAsync(ChildProcess member, bool isWorker)
-    {
-        int code = await member.Exited;
-        if (_stopping) return;
-        if (code != 0) _coordinator!.Send(string.Create(CultureInfo.InvariantCulture, $"gone {code} {member.Describe(code)}"));
-        int left = isWorker ? Interlocked.Decrement(ref _workersLeft) : Interlocked.Decrement(ref _serversLeft);
-        if (left > 0) return;
-        await Task.Delay(AloneTime, time);
-        _verdict.TrySetResult($"all {(isWorker ? "workers" : "parameter servers")} are gone, and the coordinator did not end; it was killed");
-    }
-
     private void AskToStop()
     {
         _stopping = true;
         _coordinator!.Send("stop");
-        _members.ForEach(m => m.Send("stop"));
+        lock (_lock) _members.ForEach(m => m.Send("stop"));
         _ = Task.Delay(StopTime, time).ContinueWith(_ => _verdict.TrySetResult("stopped, but not saved in time; the last checkpoint stands"), TaskScheduler.Default);
     }
 
@@ -134,8 +216,13 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
     private async Task EndAllAsync()
     {
         bool orderly = _coordinator is { Exited.IsCompleted: true };
-        _stopping = true;
-        List<ChildProcess> all = _coordinator is null ? _members : [_coordinator, .. _members];
+        List<ChildProcess> all;
+        lock (_lock)
+        {
+            _stopping = true;
+            all = _coordinator is null ? [.. _members] : [_coordinator, .. _members];
+        }
+
         all.ForEach(c => c.Release());
         if (!orderly) all.ForEach(c => c.Kill());
         Task ended = Task.WhenAll(all.Select(c => c.Exited));

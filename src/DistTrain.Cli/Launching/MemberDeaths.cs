@@ -5,7 +5,7 @@ namespace DistTrain.Cli.Launching;
 
 /// <summary>
 /// What the coordinator of a local run makes of members' processes that end early. Before training has begun, they will
-/// not come, so there is nothing to wait for. Later a loss is the cluster's business, and an exit code is mostly the one
+/// not come, so there is nothing to wait for, but where another one is started, because it was killed or lost the others. Later a loss is the cluster's business, and an exit code is mostly the one
 /// that the coordinator sent: only a death by signal is news.
 /// </summary>
 internal sealed class MemberDeaths(ConsoleObserver observer, CancellationTokenSource stop)
@@ -13,14 +13,15 @@ internal sealed class MemberDeaths(ConsoleObserver observer, CancellationTokenSo
     private readonly Lock _gate = new();
     private (int Code, string Text)? _first;
 
-    /// <summary>Takes an exit code, and the same in words.</summary>
-    public void Add(int code, string text)
+    /// <summary>Takes an exit code, the same in words, and whether another one is <paramref name="replaced"/> for it.</summary>
+    public void Add(int code, string text, bool replaced)
     {
         lock (_gate)
         {
-            if (observer.HasStarted)
+            bool killed = ChildProcess.SignalName(code) is not null;
+            if (observer.HasStarted || (replaced && (killed || code == (int)ExitCode.ClusterLost)))
             {
-                if (ChildProcess.SignalName(code) is not null) observer.Trouble(text);
+                if (killed) observer.Trouble(replaced ? $"{text}; another one is started" : text);
                 return;
             }
 

@@ -21,14 +21,17 @@ internal sealed class JobOptions
         command.Add(Path);
         command.Add(Workers);
         command.Add(Servers);
+        command.Add(Replicas);
         command.Add(Set);
     }
 
     public Argument<string?> Path { get; }
 
-    public Option<int?> Workers { get; } = Number("--workers", "N", "Workers to start, or for a coordinator to wait for; short for --set cluster.workers=N.");
+    public Option<string?> Workers { get; } = WorkersOption();
 
     public Option<string?> Servers { get; } = ServersOption();
+
+    public Option<int?> Replicas { get; } = new("--replicas") { HelpName = "R", Description = "Second copies of each partition of the model, 0 or 1, on servers of their own; short for --set cluster.replicas=R." };
 
     public Option<string[]> Set { get; } = SetOption();
 
@@ -55,6 +58,21 @@ internal sealed class JobOptions
         return option;
     }
 
+    // A count, or the fewest and the most.
+    private static Option<string?> WorkersOption()
+    {
+        var option = new Option<string?>("--workers") { HelpName = "N", Description = "Workers to start, or for a coordinator to wait for; 2:8 begins with two, grows to eight and goes on down to two. Short for --set cluster.workers=N." };
+        option.CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            string[] ends = text.Split(':');
+            if (ends.Length <= 2 && Array.TrueForAll(ends, e => int.TryParse(e, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value is >= 1 and <= 4096)) return text;
+            result.AddError($"--workers {text}: expected a whole number from 1 to 4096, or two such as 2:8");
+            return null;
+        };
+        return option;
+    }
+
     // A count, or 'colocated'.
     private static Option<string?> ServersOption()
     {
@@ -73,8 +91,9 @@ internal sealed class JobOptions
     public List<string> Overrides(ParseResult parsed)
     {
         List<string> all = [.. parsed.GetValue(Set) ?? []];
-        if (parsed.GetValue(Workers) is { } workers) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.workers={workers}"));
+        if (parsed.GetValue(Workers) is { } workers) all.Add($"cluster.workers={workers}");
         if (parsed.GetValue(Servers) is { } servers) all.Add($"cluster.servers={servers}");
+        if (parsed.GetValue(Replicas) is { } replicas) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.replicas={replicas}"));
         return all;
     }
 

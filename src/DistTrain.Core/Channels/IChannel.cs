@@ -190,7 +190,23 @@ public interface IParameterServerPort
     /// <param name="term">The server's.</param>
     /// <param name="incarnation">The subscriber's.</param>
     /// <param name="inline">Whether what awaits the subscription runs on the server's own thread: for those who only leave a short word.</param>
-    IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false);
+    /// <param name="lane">The buckets that it is about; all of them by default.</param>
+    IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false, Lane lane = default);
+}
+
+/// <summary>One of several connections between a worker and a server, each with its share of the buckets. The default carries all.</summary>
+/// <param name="Index">Which of them, from 0.</param>
+/// <param name="Count">How many there are.</param>
+public readonly record struct Lane(int Index, int Count)
+{
+    /// <summary>The most lanes between a worker and a server.</summary>
+    public const int Most = 64;
+
+    /// <summary>Whether a bucket travels here; what belongs to no bucket goes over the first.</summary>
+    public bool Carries(int bucket) => Count <= 1 || Of(bucket, Count) == Index;
+
+    /// <summary>The lane of a bucket among <paramref name="count"/>: neighbours take turns.</summary>
+    public static int Of(int bucket, int count) => Math.Max(bucket, 0) % count;
 }
 
 /// <summary>One subscriber's view of a server's weights.</summary>

@@ -11,13 +11,16 @@ public sealed class ConfigNode
 {
     private readonly List<KeyValuePair<string, ConfigNode>> _entries = [];
     private readonly List<ConfigNode> _items = [];
+    private readonly Dictionary<string, int> _index = new(StringComparer.Ordinal);
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
+    private readonly ConfigNode? _above;
+    private readonly string _path;
 
-    private ConfigNode(ConfigKind kind, string? scalar, string path, string place)
+    private ConfigNode(ConfigKind kind, string? scalar, string path, string place, ConfigNode? above)
     {
+        (_above, _path) = (above, path);
         Kind = kind;
         Scalar = scalar;
-        Path = path;
         Place = place;
     }
 
@@ -28,7 +31,8 @@ public sealed class ConfigNode
     public string? Scalar { get; private set; }
 
     /// <summary>The dotted key, such as <c>optimizer.adam.learning_rate</c>; empty at the root.</summary>
-    public string Path { get; }
+    /// <remarks>Put together when it is asked for: long keys above many nodes would take much memory.</remarks>
+    public string Path => _above is null ? _path : _above.Path + _path;
 
     /// <summary>Where it was read, such as <c>job.yaml:12</c> or <c>--set</c>.</summary>
     public string Place { get; private set; }
@@ -40,14 +44,18 @@ public sealed class ConfigNode
     public IReadOnlyList<KeyValuePair<string, ConfigNode>> Entries => _entries;
 
     /// <summary>Creates a scalar; a null text is the null value.</summary>
-    public static ConfigNode NewScalar(string? text, string path, string place) =>
-        new(text is null ? ConfigKind.Null : ConfigKind.Scalar, text, path, place);
+    /// <param name="text">The text.</param>
+    /// <param name="path">The dotted key, or what it adds to that of <paramref name="above"/>.</param>
+    /// <param name="place">Where it was read.</param>
+    /// <param name="above">The node that it stands in; null where the path is whole.</param>
+    public static ConfigNode NewScalar(string? text, string path, string place, ConfigNode? above = null) =>
+        new(text is null ? ConfigKind.Null : ConfigKind.Scalar, text, path, place, above);
 
-    /// <summary>Creates an empty list, to be filled with <see cref="Add"/>.</summary>
-    public static ConfigNode NewList(string path, string place) => new(ConfigKind.List, null, path, place);
+    /// <summary>Creates an empty list, to be filled with <see cref="Add"/>; see <see cref="NewScalar"/>.</summary>
+    public static ConfigNode NewList(string path, string place, ConfigNode? above = null) => new(ConfigKind.List, null, path, place, above);
 
-    /// <summary>Creates an empty map, to be filled with <see cref="Set"/>.</summary>
-    public static ConfigNode NewMap(string path, string place) => new(ConfigKind.Map, null, path, place);
+    /// <summary>Creates an empty map, to be filled with <see cref="Set"/>; see <see cref="NewScalar"/>.</summary>
+    public static ConfigNode NewMap(string path, string place, ConfigNode? above = null) => new(ConfigKind.Map, null, path, place, above);
 
     /// <summary>Appends to a list.</summary>
     public void Add(ConfigNode item) => _items.Add(item);
@@ -55,9 +63,8 @@ public sealed class ConfigNode
     /// <summary>Sets or replaces an entry of a map.</summary>
     public void Set(string key, ConfigNode value)
     {
-        int at = _entries.FindIndex(e => e.Key == key);
-        if (at < 0) _entries.Add(new(key, value));
-        else _entries[at] = new(key, value);
+        if (_index.TryAdd(key, _entries.Count)) _entries.Add(new(key, value));
+        else _entries[_index[key]] = new(key, value);
     }
 
     /// <summary>The entry, or null when it is absent or null. Marks the key as known.</summary>
@@ -66,7 +73,7 @@ public sealed class ConfigNode
         if (Kind == ConfigKind.Null) return null;
         if (Kind != ConfigKind.Map) throw Error($"expected a map with the key '{key}', got {Describe()}");
         _asked.Add(key);
-        ConfigNode? found = _entries.Find(e => e.Key == key).Value;
+        ConfigNode? found = _index.TryGetValue(key, out int at) ? _entries[at].Value : null;
         return found is null || found.Kind == ConfigKind.Null ? null : found;
     }
 

@@ -13,6 +13,8 @@ public static class NearestName
         int bestDistance = Math.Max(2, name.Length / 3) + 1;
         foreach (string candidate in candidates)
         {
+            // It takes at least the difference; the table of a long word's distance would take much memory.
+            if (Math.Abs(name.Length - candidate.Length) >= bestDistance) continue;
             int distance = Distance(name.ToLowerInvariant(), candidate.ToLowerInvariant());
             if (distance < bestDistance) (best, bestDistance) = (candidate, distance);
         }

@@ -89,6 +89,16 @@ public sealed class BucketPlan
     /// <summary>All buckets, ascending; <see cref="Bucket.Index"/> is the position here.</summary>
     public ImmutableArray<Bucket> Buckets { get; }
 
+    /// <summary>Cuts as a coordinator orders it; no shares are equal ones.</summary>
+    /// <exception cref="DistTrainException">ClusterLost: the layout can't be cut so.</exception>
+    public static BucketPlan Ordered(ParameterLayout layout, int partitions, ImmutableArray<int> shares, int bucketLength)
+    {
+        bool sound = partitions >= 1 && partitions <= MostPartitions(layout) && bucketLength >= 1
+            && (shares.IsEmpty || (shares.Length == partitions && shares.All(s => s >= 1)));
+        if (!sound) throw new DistTrainException(ExitCode.ClusterLost, $"the coordinator orders {partitions} partitions with {shares.Length} shares, and buckets of {bucketLength}: this model can't be cut so");
+        return shares.IsEmpty ? new(layout, partitions, bucketLength) : new(layout, shares, bucketLength);
+    }
+
     /// <summary>The most partitions that a layout can be cut into: its number of blocks.</summary>
     public static int MostPartitions(ParameterLayout layout) => layout.BlockEdges().Count() - 1;
 

@@ -11,7 +11,7 @@ internal static partial class LinuxMemory
 
     private const uint CloseOnExec = 1, AllowSealing = 2;
     private const int AddSeals = 1033, GetSeals = 1034;
-    private const int OpenReadOnly = 0, OpenCloseOnExec = 0x80000;
+    private const int OpenReadOnly = 0, OpenNonBlocking = 0x800, OpenCloseOnExec = 0x80000;
     private const int SeekEnd = 2;
 
     // No one may change the size any more, nor these seals.
@@ -35,7 +35,8 @@ internal static partial class LinuxMemory
     /// <summary>Opens another process's file; -1 when that can't be, or when its size is not fixed at so many bytes.</summary>
     public static int OpenFile(int pid, int file, long bytes)
     {
-        int own = open($"/proc/{pid}/fd/{file}", OpenReadOnly | OpenCloseOnExec);
+        // Whoever names a pipe that nobody writes to must not stop this process.
+        int own = open($"/proc/{pid}/fd/{file}", OpenReadOnly | OpenNonBlocking | OpenCloseOnExec);
         if (own < 0) return -1;
         int seals = fcntl(own, GetSeals, 0);
         if (seals >= 0 && (seals & Seals) == Seals && lseek(own, 0, SeekEnd) == bytes) return own;

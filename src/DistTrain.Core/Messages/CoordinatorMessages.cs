@@ -8,7 +8,7 @@ namespace DistTrain.Core.Messages;
 public static class Protocol
 {
     /// <summary>Raised whenever a message changes its meaning.</summary>
-    public const int Version = 8;
+    public const int Version = 9;
 }
 
 /// <summary>A message from the coordinator to a member.</summary>
@@ -57,6 +57,22 @@ public sealed record OwnPartition(long Term, int Partition, int Partitions, int 
 {
     /// <summary>The partitions' shares of the flat vector, by which <see cref="Layout.BucketPlan"/> cuts it; empty for equal ones.</summary>
     public ImmutableArray<int> Shares { get; init; } = [];
+
+    /// <summary>
+    /// The server goes on with what it holds, where <see cref="Version"/> is what every partition has reached: buckets that are one step ahead stay so.
+    /// </summary>
+    public bool Keep { get; init; }
+
+    /// <summary>The server is a second copy: it applies what the first one reduced, and publishes nothing.</summary>
+    public bool IsReplica { get; init; }
+
+    /// <summary>Where the second copy is, to which the server sends what it reduced; null for none.</summary>
+    public ServerAddress? Replica { get; init; }
+
+    /// <summary>
+    /// Some partition has a second copy: a step is committed only once all copies have applied it, which nobody but the coordinator can tell.
+    /// </summary>
+    public bool Replicated { get; init; }
 }
 
 /// <summary>Tells a worker where the servers are.</summary>
@@ -64,6 +80,9 @@ public sealed record Topology(long Term, int BucketLength, ImmutableArray<Server
 {
     /// <summary>As in <see cref="OwnPartition"/>.</summary>
     public ImmutableArray<int> Shares { get; init; } = [];
+
+    /// <summary>As in <see cref="OwnPartition"/>.</summary>
+    public bool Replicated { get; init; }
 }
 
 /// <summary>
@@ -112,6 +131,13 @@ public sealed record NormsDecided(long Term, long Step, ImmutableArray<double> S
 
 /// <summary>Steps are over: a member answers with what it recorded of them, as <see cref="Traced"/>.</summary>
 public sealed record TraceWanted : CoordinatorMessage;
+
+/// <summary>
+/// The member was taken for lost, and its place is taken: nothing that it sends counts any more. It may join again, as a new one.
+/// The link closes after this.
+/// </summary>
+/// <param name="Cause">Why it was given up.</param>
+public sealed record Evicted(string Cause) : CoordinatorMessage;
 
 /// <summary>The job is over for this member.</summary>
 /// <param name="Reason">Why, in words.</param>

@@ -38,7 +38,36 @@ public sealed record Heartbeat : MemberMessage;
 /// <param name="Term">The accepted term.</param>
 /// <param name="HighestTerm">The highest term it had accepted before.</param>
 /// <param name="Record">The coordinator's record stored with its last commit; empty before the first.</param>
-public sealed record TermAccepted(long Term, long HighestTerm, ReadOnlyMemory<byte> Record) : MemberMessage;
+public sealed record TermAccepted(long Term, long HighestTerm, ReadOnlyMemory<byte> Record) : MemberMessage
+{
+    /// <summary>What the server has from the term before; null for nothing that could be gone on with.</summary>
+    public HeldPartition? Held { get; init; }
+}
+
+/// <summary>A partition as a server holds it between two terms. Each of its buckets stands at <paramref name="Version"/> or one further.</summary>
+/// <param name="Term">The term that it was owned under.</param>
+/// <param name="Partition">Which.</param>
+/// <param name="Partitions">Of how many.</param>
+/// <param name="BucketLength">As in <see cref="OwnPartition"/>.</param>
+/// <param name="IsReplica">Whether it was the second copy.</param>
+/// <param name="Version">What all its buckets have reached.</param>
+public sealed record HeldPartition(long Term, int Partition, int Partitions, int BucketLength, bool IsReplica, long Version)
+{
+    /// <summary>Whether some of its buckets are one step further.</summary>
+    public bool IsAhead { get; init; }
+
+    /// <summary>As in <see cref="OwnPartition"/>.</summary>
+    public ImmutableArray<int> Shares { get; init; } = [];
+
+    /// <summary>The last steps that it applied whole, ascending: at least those since the last commit that it heard of.</summary>
+    public ImmutableArray<AppliedStep> Applied { get; init; } = [];
+
+    /// <summary>The last decision over the whole model that it applied; null for none.</summary>
+    public NormsDecided? Norms { get; init; }
+}
+
+/// <summary>A step that a server applied, and its sums over all shards.</summary>
+public readonly record struct AppliedStep(long Step, SegmentStats Stats);
 
 /// <summary>A server has accepted a higher term than the coordinator's: somebody else leads, or led later.</summary>
 public sealed record TermRefused(long Term, long HighestTerm) : MemberMessage;
@@ -128,6 +157,15 @@ public sealed record EvaluationReduced(long Term, long Version, SegmentStats Sta
 /// <param name="Lost">Earlier events that it had no room for.</param>
 /// <param name="Last">Nothing more will come.</param>
 public sealed record Traced(long AskedAt, long SentAt, ImmutableArray<TraceEvent> Events, long Lost, bool Last) : MemberMessage;
+
+/// <summary>A worker tries in vain to connect to a server; it goes on trying.</summary>
+/// <param name="Term">The term.</param>
+/// <param name="Partition">The server's partition.</param>
+/// <param name="Cause">Why, in words.</param>
+public sealed record ServerUnreachable(long Term, int Partition, string Cause) : MemberMessage;
+
+/// <summary>A worker is connected to a server again after <see cref="ServerUnreachable"/>.</summary>
+public sealed record ServerReached(long Term, int Partition) : MemberMessage;
 
 /// <summary>The member leaves in good order.</summary>
 public sealed record Leaving(string Reason) : MemberMessage;

@@ -25,7 +25,7 @@ internal sealed class CsvClasses
         {
             _asGiven = true;
             Count = given;
-            Names = [.. Enumerable.Range(0, given).Select(i => i.ToString(CultureInfo.InvariantCulture))];
+            Names = new NumberedNames(given);
             return;
         }
 

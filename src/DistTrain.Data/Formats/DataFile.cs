@@ -14,8 +14,8 @@ namespace DistTrain.Data;
 /// </remarks>
 internal sealed class DataFile : IDisposable
 {
-    // No deflate stream expands by more than this.
-    private const long MaximumExpansion = 1032;
+    /// <summary>No deflate stream expands by more than this.</summary>
+    public const long MaximumExpansion = 1032;
 
     private readonly Stream _stream;
     private readonly GZipStream? _gzip;

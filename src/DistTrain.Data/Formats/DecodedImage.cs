@@ -8,6 +8,9 @@ internal sealed record DecodedImage(byte[] Pixels, int Channels, int Height, int
 {
     private const int MostBytes = 1 << 28;
 
+    // A small file may hold this many pixels, a larger one as many for each byte as deflate can pack: a few bytes of header buy no gigabytes.
+    private const long AlwaysRead = 1 << 22;
+
     /// <summary>Decodes a file; null for <paramref name="colour"/> takes its own.</summary>
     /// <exception cref="DistTrainException">It can't be read, or is no such image.</exception>
     public static DecodedImage Read(string path, bool? colour)
@@ -22,6 +25,7 @@ internal sealed record DecodedImage(byte[] Pixels, int Channels, int Height, int
             using var file = new MemoryStream(bytes);
             ImageInfo info = ImageInfo.FromStream(file) ?? throw new InvalidDataException("no PNG or JPEG image");
             if ((long)info.Width * info.Height > MostBytes) throw new InvalidDataException($"{info.Width} x {info.Height} pixels; at most {MostBytes} are read");
+            if ((long)info.Width * info.Height > Math.Max(AlwaysRead, length * DataFile.MaximumExpansion)) throw new InvalidDataException($"{info.Width} x {info.Height} pixels, which {length} bytes can't hold");
             file.Position = 0;
             colour ??= info.ColorComponents is ColorComponents.RedGreenBlue or ColorComponents.RedGreenBlueAlpha;
             image = ImageResult.FromStream(file, colour.Value ? ColorComponents.RedGreenBlue : ColorComponents.Grey);

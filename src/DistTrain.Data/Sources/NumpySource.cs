@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.IO.Compression;
 using DistTrain.Core;
 
@@ -34,7 +33,7 @@ internal static class NumpySource
         }
 
         IReadOnlyList<string> names = train.Target.Kind == TargetKind.ClassLabel
-            ? [.. Enumerable.Range(0, train.Target.Width).Select(i => i.ToString(CultureInfo.InvariantCulture))]
+            ? new NumberedNames(train.Target.Width)
             : [];
         string from = Path.GetFileName(source.Path.TrimEnd('/'));
         TrainTestSplit? parts = test != null ? null : new TrainTestSplit(train.Count, seed, source.TestFraction ?? TrainTestSplit.DefaultTestFraction);
@@ -75,6 +74,9 @@ internal static class NumpySource
             using ZipArchive archive = ZipFile.OpenRead(path);
             if (archive.GetEntry(name + ".npy") is not { } entry) return null;
             if (entry.Length > Array.MaxLength) throw new DistTrainException(ExitCode.BadData, $"{path}: {name} has {entry.Length} bytes; at most {Array.MaxLength} are read from an archive, so save it as a .npy file");
+            // What its directory claims is believed as far as the file can hold it.
+            long stored = new FileInfo(path).Length;
+            if (entry.Length > stored * DataFile.MaximumExpansion) throw new DistTrainException(ExitCode.BadData, $"{path}: {name} is to have {entry.Length} bytes, which a file of {stored} can't hold");
             MemoryGuard.Check(path, 2 * entry.Length);
             var bytes = new byte[entry.Length];
             using (Stream stream = entry.Open()) stream.ReadExactly(bytes);

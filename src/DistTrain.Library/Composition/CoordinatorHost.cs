@@ -33,7 +33,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             (version, path) => Post(new CheckpointWritten(version, path)),
             (version, error) => Post(new CheckpointFailed(version, error.Message, error is DistTrainException e ? e.ExitCode : ExitCode.Internal)),
             files.Best);
-        _coordinator = _engine.Actors.Spawn("coordinator", () => new Coordinator(plan, _engine.Membership, metrics, Keeper.Expect, time));
+        _coordinator = _engine.Actors.Spawn("coordinator", () => new Coordinator(plan, _engine.Membership, metrics, Keeper.Expect, time, Keeper.GoBack));
         Port = new CoordinatorMailbox(_coordinator, _engine.Membership);
         _ticks = time.CreateTimer(_ => _coordinator.Tell(new Tick()), null, TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(250));
         _views = Task.Run(ForwardViewsAsync);

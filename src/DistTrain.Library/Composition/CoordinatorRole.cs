@@ -13,9 +13,10 @@ internal static class CoordinatorRole
         GrpcServerOptions serverOptions = await Network.ServerOptionsAsync(options.Network);
         JobContext context = JobContext.Load(job);
         if (options.Local) context.RequireMemory();
-        RunFiles files = RunFiles.Open(context, options.Resume, save: true, observer);
-        TrainingPlan plan = context.Plan(job.ToYaml(), files.FirstVersion, options.Network.JoinTimeout) with { Evaluations = files.Evaluations, Trace = TraceFile.Recorder(options.Trace) };
+        RunFiles files = RunFiles.Open(context, options.Resume, save: true, observer, options.Follows?.Since);
+        TrainingPlan plan = context.Plan(job.ToYaml(), files.FirstVersion, options.Network.JoinTimeout) with { Evaluations = files.Evaluations, Trace = TraceFile.Recorder(options.Trace), Recovers = options.Follows is not null };
         var metrics = new RunMetrics(context, files.FirstVersion, files.ResumedFrom, channel: null, observer, TimeProvider.System);
+        if (options.Follows is { } loss) metrics.Succeeds(loss);
         await using var host = new CoordinatorHost(context, plan, files, metrics, observer, TimeProvider.System) { Trace = options.Trace };
         await using var server = new GrpcServer(serverOptions);
         CoordinatorService.Add(server, host.Port, host.Keeper);

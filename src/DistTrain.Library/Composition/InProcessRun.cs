@@ -25,6 +25,7 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
 
     public async Task<TrainResult> RunAsync(CancellationToken stop)
     {
+        if (job.Cluster.Replicas > 0) throw new DistTrainException(ExitCode.BadUsage, "cluster.replicas needs processes: a second copy never shares one with the first");
         Context.RequireMemory();
         IReadOnlyList<CoreSet>? cores = WorkerCores.Share(job.Cluster);
         RunFiles files = RunFiles.Open(Context, resume, save, observer);
@@ -58,8 +59,8 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
     private void AddServer(string endpoint) => Add(MemberRole.Server, endpoint, (_, offer, link) =>
         MemberParts.Server(Context, link, _coordinator!.Keeper, server => _servers[endpoint] = server, MemberParts.Recorder(offer), observer.Warn));
 
-    private void AddWorker(IChannel channel, CoreSet? cores) => Add(MemberRole.Worker, "", (host, offer, _) =>
-        MemberParts.Worker(Context, channel, host.Incarnation, job.Cluster.Threads, cores, MemberParts.Recorder(offer), observer.Warn));
+    private void AddWorker(IChannel channel, CoreSet? cores) => Add(MemberRole.Worker, "", (host, offer, link) =>
+        MemberParts.Worker(Context, link, channel, host.Incarnation, job.Cluster.Threads, cores, MemberParts.Recorder(offer), observer.Warn));
 
     private void Add(MemberRole role, string endpoint, Func<MemberHost, JobOffer, ICoordinatorLink, MemberPart> build)
     {

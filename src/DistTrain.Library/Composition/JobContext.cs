@@ -54,7 +54,10 @@ internal sealed class JobContext
     public WireOptions Wire { get; }
 
     /// <summary>Whether members of one host share memory.</summary>
-    public bool SharesMemory => Job.Cluster.Channel == ChannelChoice.Auto && SharedRegion.IsSupported;
+    public bool SharesMemory => (SharesWithHost || Job.Cluster.Colocated) && SharedRegion.IsSupported;
+
+    /// <summary>Whether workers share memory with all servers of their host, or just with one of their own process.</summary>
+    public bool SharesWithHost => Job.Cluster.Channel == ChannelChoice.Auto && SharedRegion.IsSupported;
 
     public long StepsPerEpoch { get; }
 
@@ -89,7 +92,7 @@ internal sealed class JobContext
     public void RequireMemory()
     {
         if (Job.Training.Memory is not null) Memory();
-        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.StateVectors.Count + (((Job.Cluster.Consistency.IsSync ? 4L : 6L) + (Job.Training.Ema is null ? 0 : 1)) * Job.Cluster.Workers) + ((Job.Training.EarlyStopping is null ? 3 : 4) * (1 + Job.StateVectors.Count));
+        long vectors = 2 + (Job.Optimizer.NeedsTrust ? 1 : 0) + Job.StateVectors.Count + (((Job.Cluster.Consistency.IsSync ? 4L : 6L) + (Job.Training.Ema is null ? 0 : 1)) * (Job.Cluster.MostWorkers ?? Job.Cluster.Workers)) + ((Job.Training.EarlyStopping is null ? 3 : 4) * (1 + Job.StateVectors.Count));
         double wanted = (double)vectors * Model.Layout.Length * sizeof(float), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (wanted > available)
         {
@@ -104,10 +107,18 @@ internal sealed class JobContext
 
     /// <summary>What the job gives up, in words; null for nothing.</summary>
     public string? GivesUp => Job.Cluster.Consistency.Local is { } local
-        ? string.Create(CultureInfo.InvariantCulture, $"cluster.consistency is local_sgd: each of {Job.Batch.Shards} shards trains by itself for {local.Every} mini-batches between two steps; the weights are the same for any cluster, but others than those of sync")
+        ? string.Create(CultureInfo.InvariantCulture, $"cluster.consistency is local_sgd: each of {Job.Batch.Shards} shards trains by itself for {RoundInWords(local.Every)} between two steps; the weights are {(Wire.Gradients.HoldsBack ? "" : "the same for any cluster, but ")}others than those of sync")
         : Job.Cluster.Consistency.IsSync
         ? null
         : $"cluster.consistency is {Job.Cluster.Consistency}: the weights depend on timing, so that another run of this job comes to others";
+
+    // Rounds end with an epoch.
+    private string RoundInWords(int every) => Math.Min(every, _miniBatches) switch
+    {
+        1 => "1 mini-batch",
+        var most when most < every => string.Create(CultureInfo.InvariantCulture, $"a whole epoch ({most:N0} mini-batches)"),
+        var most => string.Create(CultureInfo.InvariantCulture, $"{most:N0} mini-batches"),
+    };
 
     public ServerSetup ServerSetup() => new(
         Model.Layout, Job.Batch.Shards, (offset, destination) => Model.Initialise(Job.Seed, offset, destination.Span), UpdateRule());
@@ -151,7 +162,11 @@ internal sealed class JobContext
         Assists = Job.Cluster.Consistency.IsSync && !Wire.Gradients.HoldsBack,
         CheckpointEvery = Job.Checkpoint.Every.ToSteps(StepsPerEpoch),
         Workers = Job.Cluster.Workers,
+        FewestWorkers = Job.Cluster.MostWorkers is null ? 1 : Job.Cluster.Workers,
+        MostWorkers = Job.Cluster.MostWorkers ?? int.MaxValue,
+        RejoinTimeout = Job.Cluster.WaitTimeout,
         Servers = Job.Cluster.Servers,
+        Replicas = Job.Cluster.Replicas,
         MostPartitions = BucketPlan.MostPartitions(Model.Layout),
         NormedLayout = Job.Training.ClipNorm is null && !Job.Optimizer.NeedsTrust && Model.LossScale is null ? null : Model.Layout,
         ScalesLoss = Model.LossScale is not null,

@@ -36,16 +36,20 @@ internal sealed class MemberHost : IAsyncDisposable
 {
     private const int TraceEventsOfAMessage = 8192;
 
+    // A coordinator that leaves no time is not flooded.
+    private static readonly TimeSpan ShortestPeriod = TimeSpan.FromMilliseconds(10);
+
     private readonly MemberRole _role;
     private readonly string _endpoint;
     private readonly Func<JobOffer, ICoordinatorLink, MemberPart> _build;
     private readonly Action<string> _log;
     private readonly ActorHost _actors;
-    private readonly TaskCompletionSource<ExitCode> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource<ICoordinatorLink> _link = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<ExitCode?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly LatestLink _link = new();
     private readonly ManualResetEventSlim _stopHeartbeats = new();
     private MemberPart? _part;
     private IActorRef? _actor;
+    private bool _beats;
 
     public MemberHost(MemberRole role, ulong incarnation, string endpoint, Func<JobOffer, ICoordinatorLink, MemberPart> build, Action<string> log)
     {
@@ -57,13 +61,19 @@ internal sealed class MemberHost : IAsyncDisposable
     /// <summary>Random for this life of the member.</summary>
     public ulong Incarnation { get; }
 
-    /// <summary>Completes with the exit code when the coordinator stops this member; fails when it is refused or breaks.</summary>
-    public Task<ExitCode> Ended => _ended.Task;
+    /// <summary>
+    /// Completes with the exit code when the coordinator stops this member, with null when it gave this life of it up; fails when it is refused or
+    /// breaks.
+    /// </summary>
+    public Task<ExitCode?> Ended => _ended.Task;
 
-    /// <summary>The link is open: begins the handshake.</summary>
+    /// <summary>Whether it was admitted.</summary>
+    public bool IsIn { get; private set; }
+
+    /// <summary>A link is open, the first or one after an earlier was lost: begins the handshake.</summary>
     public void Begin(ICoordinatorLink link)
     {
-        _link.TrySetResult(link);
+        _link.Set(link);
         link.Send(new JoinRequest(
             _role, Environment.MachineName, Environment.ProcessId, Incarnation, Protocol.Version, NumericsRevision.Current, _endpoint)
         { HostIdentity = HostIdentity.Own });
@@ -79,13 +89,18 @@ internal sealed class MemberHost : IAsyncDisposable
                 break;
             case Welcome welcome:
                 _log($"joined as {_role.ToString().ToLowerInvariant()} {welcome.Member}");
-                StartHeartbeats(await _link.Task, welcome.FailureTimeout);
+                IsIn = true;
+                StartHeartbeats(welcome.FailureTimeout);
                 break;
             case Refused refused:
                 _ended.TrySetException(new DistTrainException(refused.Exit, refused.Reason));
                 break;
             case TraceWanted:
-                SendTrace(await _link.Task, TraceRecorder.Now);
+                SendTrace(_link, TraceRecorder.Now);
+                break;
+            case Evicted evicted:
+                _log($"its place was taken: {evicted.Cause}");
+                _ended.TrySetResult(null);
                 break;
             case Stop stop:
                 _log($"stopping: {stop.Reason}");
@@ -96,10 +111,6 @@ internal sealed class MemberHost : IAsyncDisposable
                 break;
         }
     }
-
-    /// <summary>The link is gone without a word.</summary>
-    public void LinkLost(string cause) =>
-        _ended.TrySetException(new DistTrainException(ExitCode.ClusterLost, $"lost the coordinator: {cause}"));
 
     /// <summary>Stops the actor, then all that moves tensors for it; its memory stays.</summary>
     public async Task StopAsync()
@@ -118,7 +129,14 @@ internal sealed class MemberHost : IAsyncDisposable
 
     private async Task TakeJobAsync(JobOffer offer)
     {
-        ICoordinatorLink link = await _link.Task;
+        ICoordinatorLink link = _link;
+        if (_part is { } known)
+        {
+            // Another coordinator of the same job.
+            link.Send(new JoinReady(known.JobHash, known.DataHash) { Link = known.Link });
+            return;
+        }
+
         try
         {
             // Off the link's thread: reading a large data set takes its time.
@@ -157,17 +175,31 @@ internal sealed class MemberHost : IAsyncDisposable
         ActorFailure failure = await _actors.Failure;
         var known = failure.Cause as DistTrainException;
         string cause = known?.Message ?? $"internal error in {failure.Path} at {failure.Message}: {failure.Cause.GetType().Name}: {failure.Cause.Message}";
-        (await _link.Task).Send(new Failed(cause, known?.ExitCode ?? ExitCode.Internal));
+        _link.Send(new Failed(cause, known?.ExitCode ?? ExitCode.Internal));
         _ended.TrySetException(known is null ? new InvalidOperationException(cause, failure.Cause) : known);
     }
 
-    private void StartHeartbeats(ICoordinatorLink link, TimeSpan failureTimeout)
+    private void StartHeartbeats(TimeSpan failureTimeout)
     {
-        TimeSpan period = failureTimeout / 6;
+        if (_beats) return;
+        _beats = true;
+        TimeSpan period = failureTimeout / 6 > ShortestPeriod ? failureTimeout / 6 : ShortestPeriod;
         new Thread(() =>
         {
-            while (!_stopHeartbeats.Wait(period)) link.Send(new Heartbeat());
+            while (!_stopHeartbeats.Wait(period)) _link.Send(new Heartbeat());
         })
         { IsBackground = true, Name = "heartbeat" }.Start();
+    }
+
+    /// <summary>The link that there is at the moment; what is sent while there is none is lost.</summary>
+    private sealed class LatestLink : ICoordinatorLink
+    {
+        private volatile ICoordinatorLink? _current;
+
+        public void Set(ICoordinatorLink link) => _current = link;
+
+        public void Send(MemberMessage message) => _current?.Send(message);
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 }

@@ -15,19 +15,20 @@ internal static class MemberParts
     // Segments that wait at a server are whole buckets: few, so that a slow server pushes back.
     private const int ServerMailbox = 256;
 
-    public static MemberPart Worker(JobContext context, IChannel channel, ulong incarnation, int threads, CoreSet? cores, TraceRecorder? trace, Action<string> log)
+    public static MemberPart Worker(JobContext context, ICoordinatorLink link, IChannel channel, ulong incarnation, int threads, CoreSet? cores, TraceRecorder? trace, Action<string> log)
     {
         if (context.Job.Training.Memory is not null) log($"training.memory: {context.Memory()}");
-        var worker = new Worker(context.WorkerSetup(threads, cores) with { Trace = trace }, channel, incarnation, context.Job.Cluster.FailureTimeout, log);
+        var worker = new Worker(context.WorkerSetup(threads, cores) with { Trace = trace, Faults = Faults.Parse(Environment.GetEnvironmentVariable(Faults.Variable)) }, channel, incarnation, context.Job.Cluster.FailureTimeout, link.Send, log);
         return new MemberPart(
             context.Job.Hash, context.DataHash, worker, new ActorOptions(DedicatedThread: true) { OnLentThreads = context.Job.Cluster.Consistency.IsSync }, _ => { },
             worker.DisconnectAsync, worker.DisposeAsync)
         { Trace = trace };
     }
 
-    public static MemberPart Server(JobContext context, ICoordinatorLink link, ICheckpointPort checkpoints, Action<ParameterServer> publish, TraceRecorder? trace, Action<string> log)
+    public static MemberPart Server(
+        JobContext context, ICoordinatorLink link, ICheckpointPort checkpoints, Action<ParameterServer> publish, TraceRecorder? trace, Action<string> log, IChannel? channel = null, ulong incarnation = 0)
     {
-        var server = new ParameterServer(context.ServerSetup() with { Trace = trace }, link, checkpoints, log);
+        var server = new ParameterServer(context.ServerSetup() with { Trace = trace }, link, checkpoints, log, channel, incarnation);
         return new MemberPart(
             context.Job.Hash, "", server, new ActorOptions(ServerMailbox, DedicatedThread: true) { OnLentThreads = true }, self =>
             {

@@ -16,40 +16,48 @@ internal static class MemberRoles
 
     public static async Task<ExitCode> RunWorkerAsync(MemberOptions options, CancellationToken stop)
     {
-        if (!options.WithServer) return await RunWorkerAloneAsync(options, stop);
-        Task<ExitCode> server = RunServerAsync(options, stop), worker = RunWorkerAloneAsync(options, stop);
+        if (!options.WithServer) return await RunWorkerAloneAsync(options, null, stop);
+        var own = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task<ExitCode> server = RunServerAsync(options, own.SetResult, stop);
+        if (await Task.WhenAny(own.Task, server) == server) return await server;
+        Task<ExitCode> worker = RunWorkerAloneAsync(options, await own.Task, stop);
         // What breaks one of them ends the process.
         await await Task.WhenAny(server, worker);
         ExitCode[] codes = await Task.WhenAll(server, worker);
         return codes.Max();
     }
 
-    private static async Task<ExitCode> RunWorkerAloneAsync(MemberOptions options, CancellationToken stop)
+    // The server of its own process is reached through memory, whatever lies between it and the others.
+    private static async Task<ExitCode> RunWorkerAloneAsync(MemberOptions options, string? own, CancellationToken stop)
     {
         Action<string> log = options.Log ?? (_ => { });
         CoreSet? cores = WorkerCores.Of(options.Cores, options.Threads, "--cores");
-        return await RunAsync(MemberRole.Worker, "", options, log, (offer, _, host) =>
+        return await RunAsync(MemberRole.Worker, "", options, log, (offer, link, host) =>
         {
             var context = JobContext.Load(MemberParts.Parse(offer));
-            var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network), context.SharesMemory);
-            return MemberParts.Worker(context, channel, host.Incarnation, options.Threads, cores, MemberParts.Recorder(offer), log);
+            var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network), server => context.SharesWithHost || (context.SharesMemory && server.Endpoint == own), context.Job.Cluster.Connections);
+            return MemberParts.Worker(context, link, channel, host.Incarnation, options.Threads, cores, MemberParts.Recorder(offer), log);
         }, stop);
     }
 
-    public static async Task<ExitCode> RunServerAsync(MemberOptions options, CancellationToken stop)
+    public static Task<ExitCode> RunServerAsync(MemberOptions options, CancellationToken stop) => RunServerAsync(options, _ => { }, stop);
+
+    private static async Task<ExitCode> RunServerAsync(MemberOptions options, Action<string> bound, CancellationToken stop)
     {
         Action<string> log = options.Log ?? (_ => { });
         var port = new LatePort();
         await using var server = new GrpcServer(await Network.ServerOptionsAsync(options.Network));
         ParameterServerService.Add(server, port);
         await server.StartAsync(stop);
-        IPEndPoint bound = server.Endpoints[0];
-        log($"listening on {bound}");
+        string endpoint = Network.EndpointUrl(options.Network, server.Endpoints[0]);
+        bound(endpoint);
+        log($"listening on {server.Endpoints[0]}");
         using GrpcChannel checkpoints = Network.Connect(Network.CoordinatorUrl(options.Network), options.Network);
-        return await RunAsync(MemberRole.Server, Network.EndpointUrl(options.Network, bound), options, log, (offer, link, _) =>
+        return await RunAsync(MemberRole.Server, endpoint, options, log, (offer, link, host) =>
         {
             var context = JobContext.WithoutData(MemberParts.Parse(offer), offer.Data);
-            return MemberParts.Server(context, link, new GrpcCheckpointPort(checkpoints), s => port.Server = s, MemberParts.Recorder(offer), log);
+            var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network), context.SharesWithHost, context.Job.Cluster.Connections);
+            return MemberParts.Server(context, link, new GrpcCheckpointPort(checkpoints), s => port.Server = s, MemberParts.Recorder(offer), log, channel, host.Incarnation);
         }, stop);
     }
 
@@ -58,22 +66,45 @@ internal static class MemberRoles
         Func<JobOffer, ICoordinatorLink, MemberHost, MemberPart> build, CancellationToken stop)
     {
         using GrpcChannel coordinator = Network.Connect(Network.CoordinatorUrl(options.Network), options.Network);
-        MemberHost? host = null;
-        host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (offer, link) => build(offer, link, host!) with { Link = Measure(coordinator, options, log, stop) }, log);
-        await using (host)
+        bool joined = false;
+        while (true)
         {
-            await using GrpcCoordinatorLink link = await JoinAsync(coordinator, options, log, host, stop);
+            MemberHost? host = null;
+            host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (offer, link) => build(offer, link, host!) with { Link = Measure(coordinator, options, log, stop) }, log);
+            await using (host)
+            {
+                if (await ServeAsync(coordinator, options, log, host, joined, stop) is { } exit) return exit;
+            }
+
+            joined = true;
+            log("joining again, as a new member");
+        }
+    }
+
+    // Until the job is over for this member; null where its place was taken. While there is no coordinator, it holds what it has.
+    private static async Task<ExitCode?> ServeAsync(GrpcChannel coordinator, MemberOptions options, Action<string> log, MemberHost host, bool joined, CancellationToken stop)
+    {
+        string? lost = null;
+        while (true)
+        {
+            await using GrpcCoordinatorLink link = await JoinAsync(coordinator, options, log, host, lost, stop);
             host.Begin(link);
-            _ = LoseAsync(link, host);
             try
             {
-                return await host.Ended.WaitAsync(stop);
+                await Task.WhenAny(host.Ended, link.Closed).WaitAsync(stop);
             }
             catch (OperationCanceledException)
             {
                 link.Send(new Leaving("it was interrupted"));
                 throw;
             }
+
+            if (host.Ended.IsCompleted) return await host.Ended;
+            lost = await link.Closed;
+            // One that never was in has nothing to hold.
+            if (!host.IsIn && !joined) throw new DistTrainException(ExitCode.ClusterLost, $"lost the coordinator: {lost}");
+            log($"lost the coordinator: {lost}; looking for it for {options.Network.JoinTimeout.TotalSeconds:0} s");
+            await Task.Delay(RetryDelay, stop);
         }
     }
 
@@ -94,7 +125,7 @@ internal static class MemberRoles
 
     // The coordinator may not be up yet: members can be started in any order.
     private static async Task<GrpcCoordinatorLink> JoinAsync(
-        GrpcChannel coordinator, MemberOptions options, Action<string> log, MemberHost host, CancellationToken stop)
+        GrpcChannel coordinator, MemberOptions options, Action<string> log, MemberHost host, string? lost, CancellationToken stop)
     {
         long began = TimeProvider.System.GetTimestamp();
         string? said = null;
@@ -109,7 +140,8 @@ internal static class MemberRoles
                 TimeSpan waited = TimeProvider.System.GetElapsedTime(began);
                 if (waited >= options.Network.JoinTimeout)
                 {
-                    throw new DistTrainException(ExitCode.ClusterLost, $"waited {waited.TotalSeconds:0} s for the coordinator at {options.Network.Join}: {e.Detail}", e);
+                    string first = lost is null ? "" : $"lost the coordinator: {lost}; ";
+                    throw new DistTrainException(ExitCode.ClusterLost, $"{first}waited {waited.TotalSeconds:0} s for the coordinator at {options.Network.Join}: {e.Detail}", e);
                 }
 
                 string message = $"waiting for the coordinator at {options.Network.Join}: {e.Detail}";
@@ -123,8 +155,6 @@ internal static class MemberRoles
             }
         }
     }
-
-    private static async Task LoseAsync(GrpcCoordinatorLink link, MemberHost host) => host.LinkLost(await link.Closed);
 
     /// <summary>The server's port before the job is known: it has nothing to offer yet.</summary>
     private sealed class LatePort : IParameterServerPort
@@ -143,7 +173,7 @@ internal static class MemberRoles
         public ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation) =>
             _server?.CompleteSegmentAsync(header, buffer, cancellation) ?? ValueTask.CompletedTask;
 
-        public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false) =>
-            _server?.Subscribe(term, incarnation, inline) ?? throw new DistTrainException(ExitCode.ClusterLost, "this server has joined no job yet");
+        public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false, Lane lane = default) =>
+            _server?.Subscribe(term, incarnation, inline, lane) ?? throw new DistTrainException(ExitCode.ClusterLost, "this server has joined no job yet");
     }
 }

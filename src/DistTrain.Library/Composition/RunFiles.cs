@@ -31,11 +31,17 @@ internal sealed class RunFiles
     public long FirstVersion => Resume?.Version ?? 0;
 
     /// <summary>Opens the run's directory. With <paramref name="resume"/>, reads and verifies the newest good checkpoint,
-    /// which must be of this job, this data and these kernels.</summary>
-    public static RunFiles Open(JobContext context, bool resume, bool save, ITrainingObserver observer)
+    /// which must be of this job, this data and these kernels; likewise with <paramref name="since"/>, where there is one no older than that.</summary>
+    public static RunFiles Open(JobContext context, bool resume, bool save, ITrainingObserver observer, DateTimeOffset? since = null)
     {
         CheckpointStore? store = save ? new CheckpointStore(context.Job.RunDirectory, context.Job.Checkpoint.Keep, TimeProvider.System, observer.Warn) : null;
         if (store is not null) ProbeDirectory(store.Directory);
+        if (since is { } begin && !resume)
+        {
+            using LoadedCheckpoint? latest = store?.Latest();
+            resume = latest is not null && latest.Manifest.JobHash == context.Job.Hash && latest.Manifest.Created >= begin;
+        }
+
         if (!resume) return new RunFiles(context, store, observer);
         using LoadedCheckpoint checkpoint = store?.Latest()
             ?? throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint to resume from in {context.Job.RunDirectory}");
@@ -43,21 +49,21 @@ internal sealed class RunFiles
         EvaluationRecord record = EvaluationRecord.Parse(checkpoint.Manifest.CoordinatorRecord);
         (ModelSnapshot, string)? best = context.Job.Training.EarlyStopping is null ? null : ReadBest(context, store, checkpoint, record);
         if (best is null) record = record with { Best = null, Since = 0 };
-        return new RunFiles(context, store, observer) { Resume = Read(context, checkpoint), ResumedFrom = checkpoint.Path, Best = best, Evaluations = record };
+        return new RunFiles(context, store, observer) { Resume = Read(context, checkpoint, record), ResumedFrom = checkpoint.Path, Best = best, Evaluations = record };
     }
 
     // Without the best version's weights another one must become the best.
     private static (ModelSnapshot Model, string Path)? ReadBest(JobContext context, CheckpointStore store, LoadedCheckpoint latest, EvaluationRecord record)
     {
         if (record.Best is null) return null;
-        if (record.Best.Version == latest.Manifest.Version) return (Read(context, latest), latest.Path);
+        if (record.Best.Version == latest.Manifest.Version) return (Read(context, latest, record), latest.Path);
         using LoadedCheckpoint? best = store.BestOf(latest);
-        return best is null ? null : (Read(context, best), best.Path);
+        return best is null ? null : (Read(context, best, EvaluationRecord.Parse(best.Manifest.CoordinatorRecord)), best.Path);
     }
 
-    private static ModelSnapshot Read(JobContext context, LoadedCheckpoint checkpoint)
+    private static ModelSnapshot Read(JobContext context, LoadedCheckpoint checkpoint, EvaluationRecord record)
     {
-        var snapshot = new ModelSnapshot(context.Model.Layout, context.Job.StateVectors, checkpoint.Manifest.Version);
+        var snapshot = new ModelSnapshot(context.Model.Layout, context.Job.StateVectors, checkpoint.Manifest.Version) { Record = record.ToBytes() };
         foreach (string vector in snapshot.VectorNames) checkpoint.Read(vector, 0, snapshot.Find(vector)!.Span);
         return snapshot;
     }
@@ -123,7 +129,7 @@ internal sealed class RunFiles
         ModelComparison.RequireSameModel(checkpoint.Path, manifest, context.Model.Layout.Tensors.Select(t => (t.Name, t.Shape)));
         if (manifest.JobHash != context.Job.Hash)
         {
-            throw new DistTrainException(ExitCode.BadData, $"checkpoint {checkpoint.Path} is of another job (hash {manifest.JobHash[..12]}…, this one {context.Job.Hash[..12]}…): seed, data, model, loss, optimizer, schedule, batch or wire differ");
+            throw new DistTrainException(ExitCode.BadData, $"checkpoint {checkpoint.Path} is of another job (hash {manifest.JobHash[..12]}…, this one {context.Job.Hash[..12]}…): seed, data, model, loss, optimizer, schedule, batch, training, consistency or wire differ");
         }
 
         if (manifest.DataHash != context.DataHash)

@@ -13,7 +13,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     private const int WarmUpSteps = 10;
 
     private readonly TaskCompletionSource<Outcome> _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly List<double> _stepSeconds = [];
+    private readonly StepTimes _times = new();
     private readonly List<Failure> _failures = [];
     private readonly List<(int Failure, long Since)> _recovering = [];
     private readonly List<Member> _members = [];
@@ -29,6 +29,9 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     private double _rate;
     private long _lastCommit;
     private bool _gap = true;
+    private bool _follows;
+    // What stood at versions that the job may go back to, ascending.
+    private readonly List<Standing> _stood = [new(firstVersion, 0, default, default)];
 
     public Task<Outcome> Completion => _finished.Task;
 
@@ -40,7 +43,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         observer.Started(new TrainingStarted(
             context.Job.Name, context.DataSummary,
             $"{model.Summary.Length} layers, {model.Layout.ElementCount:N0} parameters",
-            workers, servers, context.Job.Batch.Shards, context.Job.Batch.Size, firstVersion, context.TotalSteps, context.StepsPerEpoch, resumedFrom));
+            workers, servers, context.Job.Batch.Shards, context.Job.Batch.Size, firstVersion, context.TotalSteps, context.StepsPerEpoch, _follows ? null : resumedFrom));
     }
 
     public void Committed(long version, SegmentStats stats)
@@ -60,6 +63,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         if ((version - 1) % context.StepsPerEpoch == 0) _epoch = default;
         _epoch = SegmentStats.Join(_epoch, stats);
         _lastEpoch = _epoch;
+        _stood.Add(new(version, _examples, _epoch, _lastEpoch));
         long left = context.TotalSteps - version;
         TimeSpan? timeLeft = _rate > 0 ? TimeSpan.FromSeconds(left * (double)context.Job.Batch.Size * context.MiniBatchesPerStep / _rate) : null;
         observer.Step(new StepReport(version, (int)((version - 1) / context.StepsPerEpoch), stats.MeanLoss, stats.Examples, _rate, timeLeft));
@@ -84,7 +88,42 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     public void Saved(long version, string path)
     {
+        // A checkpoint may be complete before its commit is heard of.
+        while (_stood.Count > 1 && _stood[1].Version <= version) _stood.RemoveAt(0);
         observer.Saved(version, path);
+    }
+
+    public ReadOnlyMemory<byte> Figures => new RunFigures(_stood[0], _stood[^1], _test ?? default, _testVersion, _failures).ToBytes();
+
+    public void Resumed(long version, ReadOnlyMemory<byte> figures)
+    {
+        if (RunFigures.Parse(figures) is not { } before) return;
+        _stood.Clear();
+        if (before.Saved.Version < version) _stood.Add(before.Saved);
+        _stood.Add(before.Now with { Version = version });
+        (_, _examples, _epoch, _lastEpoch) = before.Now;
+        (_test, _testVersion) = (before.TestVersion > 0 ? before.Test : null, before.TestVersion);
+        for (int i = 0; i < _failures.Count; i++) _failures[i] = _failures[i] with { Step = version };
+        _failures.InsertRange(0, before.Failures);
+        for (int i = 0; i < _recovering.Count; i++) _recovering[i] = (_recovering[i].Failure + before.Failures.Count, _recovering[i].Since);
+        _gap = true;
+    }
+
+    /// <summary>The coordinator before this one, which ended.</summary>
+    public void Succeeds(CoordinatorLoss loss)
+    {
+        _follows = true;
+        _recovering.Add((_failures.Count, _began));
+        _failures.Add(new Failure("coordinator", Environment.MachineName, loss.Pid, firstVersion, loss.Cause, null));
+    }
+
+    public void WentBack(long version)
+    {
+        int at = _stood.FindIndex(s => s.Version == version);
+        if (at < 0) return;
+        (_, _examples, _epoch, _lastEpoch) = _stood[at];
+        _stood.RemoveRange(at + 1, _stood.Count - at - 1);
+        _gap = true;
     }
 
     public void Joined(Member member)
@@ -139,8 +178,8 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         AssistedShards = outcome.AssistedShards,
         StalenessMax = outcome.Staleness?.Max,
         StalenessMean = outcome.Staleness is { } staleness ? Number(staleness.Mean) : null,
-        SamplesPerSecond = _stepSeconds.Count > 0 ? Number(_steadyExamples / _stepSeconds.Sum()) : null,
-        StepMsMedian = _stepSeconds.Count > 0 ? 1000 * (context.Job.Cluster.Consistency.IsSync ? Median(_stepSeconds) : _stepSeconds.Average()) : null,
+        SamplesPerSecond = _times.IsEmpty ? null : Number(_steadyExamples / _times.Sum),
+        StepMsMedian = _times.IsEmpty ? null : 1000 * (context.Job.Cluster.Consistency.IsSync ? _times.Median() : _times.Mean()),
         PushedBytesPerStep = PerStep(outcome.Traffic.Pushed, outcome),
         BroadcastBytesPerStep = PerStep(outcome.Traffic.Broadcast, outcome),
         WallSeconds = time.GetElapsedTime(_began).TotalSeconds,
@@ -162,7 +201,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         double rate = examples / Math.Max(seconds, 1e-9);
         _rate = _rate == 0 ? rate : _rate + (0.05 * (rate - _rate));
         if (_examples / Math.Max(1, context.Job.Batch.Size * context.MiniBatchesPerStep) < WarmUpSteps) return;
-        _stepSeconds.Add(seconds);
+        _times.Add(seconds);
         _steadyExamples += examples;
     }
 
@@ -177,13 +216,6 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     private static double? Number(double value) => double.IsFinite(value) ? value : null;
 
-    private static double Median(List<double> values)
-    {
-        List<double> sorted = [.. values.Order()];
-        int middle = sorted.Count / 2;
-        return sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-    }
-
     // Each worker shares memory with the servers of its host, and talks gRPC to the others.
     private string Channels()
     {
@@ -192,7 +224,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         {
             foreach (Member server in _members.Where(m => m.Role == MemberRole.Server))
             {
-                if (context.SharesMemory && worker.HostIdentity.Length > 0 && worker.HostIdentity == server.HostIdentity) shared = true;
+                if (context.SharesWithHost && worker.HostIdentity.Length > 0 && worker.HostIdentity == server.HostIdentity) shared = true;
                 else remote = true;
             }
         }

@@ -19,7 +19,7 @@ public static class WorkerCores
     public static IReadOnlyList<CoreSet>? Share(ClusterOptions cluster)
     {
         ArgumentNullException.ThrowIfNull(cluster);
-        return cluster.Cores is null ? null : Share(cluster.Cores, cluster.Workers, cluster.Threads, "cluster.cores");
+        return cluster.Cores is null ? null : Share(cluster.Cores, cluster.MostWorkers ?? cluster.Workers, cluster.Threads, "cluster.cores");
     }
 
     private static IReadOnlyList<CoreSet> Share(string text, int workers, int threads, string key)

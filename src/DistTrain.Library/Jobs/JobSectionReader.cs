@@ -1,4 +1,5 @@
 using System.Globalization;
+using DistTrain.Core.Channels;
 using DistTrain.Core.Config;
 using DistTrain.Data;
 using DistTrain.Kernels;
@@ -186,20 +187,30 @@ internal static class JobSectionReader
         var fallback = new ClusterOptions();
         TimeSpan timeout = node.Duration("failure_timeout", fallback.FailureTimeout);
         if (timeout < TimeSpan.FromMilliseconds(100) || timeout > TimeSpan.FromHours(1)) throw node.Require("failure_timeout").Error("out of range: expected 100ms to 1h");
-        int workers = (int)node.Integer("workers", fallback.Workers, 1, 4096);
+        (int workers, int? most) = node.Find("workers") is { } count ? WorkerCount.Read(count) : (fallback.Workers, null);
+        TimeSpan wait = node.Duration("wait_timeout", fallback.WaitTimeout);
+        if (wait < TimeSpan.Zero || wait > TimeSpan.FromDays(30)) throw node.Require("wait_timeout").Error("out of range: expected 0s to 30 days");
+        int replicas = (int)node.Integer("replicas", fallback.Replicas, 0, 1);
         bool colocated = node.Find("servers") is { Kind: ConfigKind.Scalar, Scalar: "colocated" };
         var cluster = new ClusterOptions
         {
             Colocated = colocated,
             Workers = workers,
-            Servers = colocated ? workers : (int)node.Integer("servers", fallback.Servers, 1, 4096),
+            MostWorkers = most,
+            WaitTimeout = wait,
+            Restarts = (int)node.Integer("restarts", fallback.Restarts, 0, 1_000_000),
+            Servers = colocated ? Math.Max(workers / (1 + replicas), 1) : (int)node.Integer("servers", fallback.Servers, 1, 4096),
             Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),
             Cores = node.Find("cores")?.AsText(),
             FailureTimeout = timeout,
             Consistency = node.Find("consistency") is { } consistency ? ConsistencyRules.Read(consistency) : fallback.Consistency,
             Channel = node.Find("channel") is { } channel ? ReadChannel(channel) : ChannelChoice.Auto,
+            Replicas = replicas,
+            Connections = (int)node.Integer("connections", fallback.Connections, 1, Lane.Most),
             BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 24) : null,
         };
+        if (replicas > 0 && colocated && workers < 2) throw node.Require("replicas").Error("second copies of colocated servers need two workers at least: a copy never shares a process with the first one");
+        if (cluster.Replicas > 0 && !cluster.Consistency.IsSync) throw node.Require("replicas").Error("second copies need consistency: sync, because elsewhere weights depend on timing");
         node.RefuseUnknownKeys();
         return cluster;
     }

@@ -93,8 +93,26 @@ public sealed record ClusterOptions
     /// <summary>Workers to start, or to wait for.</summary>
     public int Workers { get; init; } = 4;
 
+    /// <summary>
+    /// Where the number of workers may change, the most of them; the job begins with <see cref="Workers"/> and waits whenever there are fewer.
+    /// Null for a job that begins with <see cref="Workers"/> and goes on with whoever is left or comes.
+    /// </summary>
+    public int? MostWorkers { get; init; }
+
+    /// <summary>How long to wait for members, when too few are left to go on.</summary>
+    public TimeSpan WaitTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>How often <c>train</c> starts a process again that died.</summary>
+    public int Restarts { get; init; } = 10;
+
     /// <summary>Parameter servers to start, or to wait for.</summary>
     public int Servers { get; init; } = 1;
+
+    /// <summary>
+    /// Second copies of each partition, 0 or 1, each on a server of its own: the job goes on at once when a server dies. There are
+    /// <see cref="Servers"/> partitions then, and twice as many servers.
+    /// </summary>
+    public int Replicas { get; init; }
 
     /// <summary>Whether each worker's process has a parameter server in it; <see cref="Servers"/> is as many as there are workers then.</summary>
     public bool Colocated { get; init; }
@@ -119,6 +137,9 @@ public sealed record ClusterOptions
 
     /// <summary>How tensors move between processes.</summary>
     public ChannelChoice Channel { get; init; } = ChannelChoice.Auto;
+
+    /// <summary>Connections from each worker to each server on another host: more than one where a link is faster than a single connection.</summary>
+    public int Connections { get; init; } = 1;
 
     /// <summary>The most elements of a bucket; null chooses by the model's size.</summary>
     public int? BucketLength { get; init; }

@@ -22,13 +22,17 @@ internal static class JobTree
         ("training", OfTraining(job.Training, withLength: true)),
         ("wire", WireSectionReader.Write(job.Wire)),
         ("cluster", Map(
-            ("workers", Number(job.Cluster.Workers)),
+            ("workers", Text(WorkerCount.Write(job.Cluster))),
             ("servers", job.Cluster.Colocated ? Text("colocated") : Number(job.Cluster.Servers)),
             ("threads", Number(job.Cluster.Threads)),
             ("cores", Text(job.Cluster.Cores)),
             ("failure_timeout", Text(Number(job.Cluster.FailureTimeout.TotalMilliseconds)!.Text + "ms")),
             ("consistency", ConsistencyRules.Of(job.Cluster.Consistency)),
             ("channel", Text(job.Cluster.Channel == ChannelChoice.Grpc ? "grpc" : "auto")),
+            ("replicas", Number(job.Cluster.Replicas)),
+            ("wait_timeout", Text(Number(job.Cluster.WaitTimeout.TotalMilliseconds)!.Text + "ms")),
+            ("restarts", Number(job.Cluster.Restarts)),
+            ("connections", Number(job.Cluster.Connections)),
             ("bucket_length", job.Cluster.BucketLength is { } length ? Number(length) : Text("auto")))),
         ("checkpoint", Map(
             ("path", Text(job.Checkpoint.Path)),

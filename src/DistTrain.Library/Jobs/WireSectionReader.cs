@@ -13,8 +13,9 @@ internal static class WireSectionReader
 
     public static WireSection Read(ConfigNode node)
     {
-        var wire = new WireSection { Weights = node.Find("weights") is { } weights ? ReadWeights(weights) : null };
+        var wire = new WireSection();
         if (node.Find("gradients") is { } gradients) wire = ReadGradients(wire, gradients);
+        if (node.Find("weights") is { } weights) wire = wire with { Weights = ReadWeights(weights) };
         node.RefuseUnknownKeys();
         return wire;
     }

@@ -117,21 +117,21 @@ internal sealed class YamlTree(ConfigKind kind, string? text, string place)
     /// <summary>Names another place for errors about this node.</summary>
     public void MoveTo(string place) => Place = place;
 
-    /// <summary>The same tree with the dotted path of each node.</summary>
-    public ConfigNode ToConfig(string path = "")
+    /// <summary>The same tree, whose nodes know their dotted path.</summary>
+    public ConfigNode ToConfig(string name = "", ConfigNode? above = null)
     {
         switch (Kind)
         {
             case ConfigKind.List:
-                var list = ConfigNode.NewList(path, Place);
-                for (int i = 0; i < Items.Count; i++) list.Add(Items[i].ToConfig($"{path}[{i}]"));
+                var list = ConfigNode.NewList(name, Place, above);
+                for (int i = 0; i < Items.Count; i++) list.Add(Items[i].ToConfig($"[{i}]", list));
                 return list;
             case ConfigKind.Map:
-                var map = ConfigNode.NewMap(path, Place);
-                foreach ((string key, YamlTree value) in Entries) map.Set(key, value.ToConfig(path.Length == 0 ? key : $"{path}.{key}"));
+                var map = ConfigNode.NewMap(name, Place, above);
+                foreach ((string key, YamlTree value) in Entries) map.Set(key, value.ToConfig(above is null ? key : $".{key}", map));
                 return map;
             default:
-                return ConfigNode.NewScalar(Text, path, Place);
+                return ConfigNode.NewScalar(Text, name, Place, above);
         }
     }
 

@@ -18,9 +18,10 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     private readonly Action<long, string?> _written;
     private readonly Action<long, Exception> _failed;
     private readonly ModelSnapshot? _source;
+    private ModelSnapshot? _given;
     private readonly Lock _lock = new();
     private readonly Dictionary<long, (long Term, byte[] Record)> _expected = [];
-    private readonly Dictionary<long, Collected> _open = [];
+    private readonly Dictionary<(long Version, long Term), Collected> _open = [];
     private Task _writing = Task.CompletedTask;
 
     /// <summary>Creates a keeper.</summary>
@@ -38,6 +39,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     {
         (Best, BestPath) = (best?.Model, best?.Path);
         (_layout, _stateVectors, _source, _write, _written, _failed) = (layout, stateVectors, source, write, written, failed);
+        _given = source;
     }
 
     /// <summary>The newest complete version; null before the first. Disposed with the keeper.</summary>
@@ -71,6 +73,29 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
         lock (_lock) _expected[version] = (term, record);
     }
 
+    /// <summary>
+    /// Forgets what is expected and incomplete, and gives out the newest complete version from now on; with no version there is, servers
+    /// begin with the seed's weights.
+    /// </summary>
+    /// <returns>Its version, 0 for none, and the coordinator's own state as of it.</returns>
+    public (long Version, ReadOnlyMemory<byte> Record) GoBack()
+    {
+        lock (_lock)
+        {
+            _expected.Clear();
+            foreach (((long, long) key, Collected collected) in _open.ToList())
+            {
+                collected.Forgotten = true;
+                if (collected.InFlight == 0) Forget(key, collected);
+            }
+
+            ModelSnapshot? before = _given;
+            _given = Last ?? _source;
+            DisposeUnneeded(before);
+            return (_given?.Version ?? 0, _given?.Record ?? default);
+        }
+    }
+
     /// <inheritdoc/>
     public unsafe NativeSpan Begin(CheckpointPieceHeader header, int length)
     {
@@ -79,9 +104,9 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
             if (!_expected.TryGetValue(header.Version, out (long Term, byte[] Record) expected) || header.Term != expected.Term) throw Misplaced(header, length, "no such checkpoint was asked for");
             if (header.Offset < 0 || length < 0 || header.Offset > _layout.Length - length) throw Misplaced(header, length, $"the model has {_layout.Length} elements");
             if (header.Vector != ModelSnapshot.Weights && !_stateVectors.Contains(header.Vector)) throw Misplaced(header, length, "no such vector");
-            if (!_open.TryGetValue(header.Version, out Collected? collected))
+            if (!_open.TryGetValue((header.Version, header.Term), out Collected? collected))
             {
-                _open[header.Version] = collected = new Collected(new ModelSnapshot(_layout, _stateVectors, header.Version) { Record = expected.Record });
+                _open[(header.Version, header.Term)] = collected = new Collected(new ModelSnapshot(_layout, _stateVectors, header.Version) { Record = expected.Record });
             }
 
             collected.InFlight++;
@@ -109,14 +134,16 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     /// <inheritdoc/>
     public IEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> Pieces(long term, long version, long offset, long length)
     {
-        if (_source is null || _source.Version != version) throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint at step {version} to resume from");
+        ModelSnapshot? source;
+        lock (_lock) source = _given;
+        if (source is null || source.Version != version) throw new DistTrainException(ExitCode.BadData, $"there is no checkpoint at step {version} to go on from");
         if (offset < 0 || length < 0 || offset > _layout.Length - length) throw new DistTrainException(ExitCode.BadData, $"[{offset}, +{length}) is outside the model of {_layout.Length} elements");
-        foreach (string vector in _source.VectorNames)
+        foreach (string vector in source.VectorNames)
         {
             for (long at = offset; at < offset + length; at += BucketPlan.DefaultBucketLength)
             {
                 int count = (int)Math.Min(BucketPlan.DefaultBucketLength, offset + length - at);
-                yield return (new(term, version, -1, vector, at), Range(_source.Find(vector)!, at, count));
+                yield return (new(term, version, -1, vector, at), Range(source.Find(vector)!, at, count));
             }
         }
     }
@@ -136,9 +163,7 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
             foreach (Collected collected in _open.Values.Where(c => c.InFlight == 0)) collected.Snapshot.Dispose();
         }
 
-        if (Best != Last) Best?.Dispose();
-        Last?.Dispose();
-        _source?.Dispose();
+        foreach (ModelSnapshot? snapshot in new HashSet<ModelSnapshot?> { Best, Last, _given, _source }) snapshot?.Dispose();
     }
 
     private static unsafe NativeSpan Range(NativeBuffer vector, long offset, int length) => new((nint)(vector.Pointer + offset), length);
@@ -151,14 +176,22 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
     {
         lock (_lock)
         {
-            if (!_open.TryGetValue(header.Version, out Collected? collected)) return;
+            if (!_open.TryGetValue((header.Version, header.Term), out Collected? collected)) return;
             collected.InFlight--;
             if (arrived) collected.Mark(header.Vector, header.Offset, length);
-            if (collected.InFlight > 0 || !collected.Complete) return;
-            _open.Remove(header.Version);
+            if (collected.InFlight > 0) return;
+            if (collected.Forgotten) Forget((header.Version, header.Term), collected);
+            if (collected.Forgotten || !collected.Complete) return;
+            _open.Remove((header.Version, header.Term));
             _expected.Remove(header.Version);
             _writing = _writing.ContinueWith(_ => Write(collected.Snapshot), TaskScheduler.Default);
         }
+    }
+
+    private void Forget((long, long) key, Collected collected)
+    {
+        _open.Remove(key);
+        collected.Snapshot.Dispose();
     }
 
     private void Write(ModelSnapshot snapshot)
@@ -176,20 +209,25 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
         }
         catch (Exception e)
         {
-            if (Last != snapshot) snapshot.Dispose();
+            if (Last != snapshot && Best != snapshot) snapshot.Dispose();
             _failed(snapshot.Version, e);
         }
     }
 
     private void Replace(ModelSnapshot snapshot, string? path)
     {
+        using Lock.Scope scope = _lock.EnterScope();
         (ModelSnapshot? last, ModelSnapshot? best) = (Last, Best);
-        (Last, LastPath) = (snapshot, path);
         // Checkpoints of two versions may become complete in either order.
+        if (snapshot.Version >= (last?.Version ?? 0)) (Last, LastPath) = (snapshot, path);
         bool isBest = EvaluationRecord.Parse(snapshot.Record).Best?.Version == snapshot.Version && snapshot.Version >= (best?.Version ?? 0);
         if (isBest) (Best, BestPath) = (snapshot, path);
-        if (last != Best) last?.Dispose();
-        if (best != Best && best != last) best?.Dispose();
+        foreach (ModelSnapshot? replaced in new HashSet<ModelSnapshot?> { last, best, snapshot }) DisposeUnneeded(replaced);
+    }
+
+    private void DisposeUnneeded(ModelSnapshot? snapshot)
+    {
+        if (snapshot != Last && snapshot != Best && snapshot != _given && snapshot != _source) snapshot?.Dispose();
     }
 
     private sealed class Collected(ModelSnapshot snapshot)
@@ -199,6 +237,8 @@ public sealed class CheckpointKeeper : ICheckpointPort, ICheckpointKeeper, IDisp
         public ModelSnapshot Snapshot { get; } = snapshot;
 
         public int InFlight { get; set; }
+
+        public bool Forgotten { get; set; }
 
         public bool Complete => Array.TrueForAll(_written, w => w.FirstMissing(Snapshot.Layout.Length) is null);
 

@@ -49,7 +49,7 @@ public sealed partial class Coordinator
     private void LookForStragglers()
     {
         bool evaluation = _evaluating >= 0;
-        if (!_patience.IsOverdue(evaluation ? StepsOfAnEvaluation : 1)) return;
+        if (!_patience.IsOverdue(evaluation ? StepsOfAnEvaluation : 1, IsFirst(_patience.InHand, evaluation))) return;
         _patience.WaitOn();
         _askedFor = (_patience.InHand, evaluation);
         _missing.Clear();
@@ -61,12 +61,19 @@ public sealed partial class Coordinator
         }
     }
 
+    // The evaluation, or the short mini-batch, that ends the first epoch.
+    private bool IsFirst(long inHand, bool evaluation)
+    {
+        long end = ((_plan.FirstVersion / _plan.StepsPerEpoch) + 1) * _plan.StepsPerEpoch;
+        return evaluation ? inHand <= end : inHand == end - 1;
+    }
+
     private double StepsOfAnEvaluation => Math.Max(1, (double)_plan.Data.TestExamples * _plan.StepsPerEpoch / Math.Max(1, _plan.Data.TrainExamples));
 
     private void Missing(ShardsMissing missing)
     {
         if ((missing.Step, missing.Evaluation) != _askedFor || !_unheard.Remove(missing.Partition)) return;
-        _missing.UnionWith(missing.Shards);
+        _missing.UnionWith(missing.Shards.Where(s => s >= 0 && s < _plan.Shards));
         bool current = missing.Evaluation ? _evaluating == missing.Step : _evaluating < 0 && _clock.Committed == missing.Step;
         if (_unheard.Count == 0 && _missing.Count > 0 && current) Assist(missing.Step, missing.Evaluation);
     }
@@ -77,7 +84,7 @@ public sealed partial class Coordinator
         List<(Session Worker, ShardRange Shards)> lagging = [.. shares.Where(s => _missing.Overlaps(Of(s.Shards)))];
         Dictionary<MemberId, ImmutableSortedSet<int>> help = evaluation ? _evaluatingToo : _computingToo;
         // One that was asked before and hasn't delivered lags, too.
-        List<Session> helpers = [.. Workers.Where(w => lagging.All(l => l.Worker != w) && !_missing.Overlaps(Given(w)))];
+        List<Session> helpers = [.. Computing.Where(w => lagging.All(l => l.Worker != w) && !_missing.Overlaps(Given(w)))];
         if (lagging.Count == 0 || helpers.Count == 0) return;
         MemberId[] who = [.. lagging.Select(l => l.Worker.Member!.Id)];
         long steps = evaluation ? 1 : AssistOrder.StepsAfter(_order, step, who);
@@ -129,8 +136,8 @@ public sealed partial class Coordinator
     // Who lags in steps isn't waited for in evaluations between them.
     private void ShareOutEvaluation()
     {
-        List<Session> able = [.. Workers.Where(w => _order?.Covers(_evaluating) != true || !_order.Lagging.Contains(w.Member!.Id))];
-        if (able.Count == 0) able = [.. Workers];
+        List<Session> able = [.. Computing.Where(w => _order?.Covers(_evaluating) != true || !_order.Lagging.Contains(w.Member!.Id))];
+        if (able.Count == 0) able = [.. Computing];
         _evaluators = [.. able.Select((w, i) => (w, ShardSlice.ForWorker(_plan.Shards, able.Count, i)))];
     }
 

@@ -30,27 +30,18 @@ public sealed partial class Coordinator
     {
         if (_sessions.Values.FirstOrDefault(s => s.Member?.Id == member.Id) is { } session)
         {
-            session.Link.Send(new Stop($"the coordinator gave {member} up: {cause}", ExitCode.ClusterLost));
-            session.Link.Close();
-            _sessions.Remove(session.Link);
+            Evict(session, cause);
         }
 
         EndWhenCollected();
         if (_outcome is not null) return;
         _events.Lost(member, cause, _clock.Committed);
         if (_phase == Phase.Forming) return;
-        if (_servers.Any(s => s.Member!.Id == member.Id))
+        if (_candidates.Any(s => s.Member!.Id == member.Id) && (_phase is Phase.Accepting or Phase.Owning || Holders.Any(s => s.Member!.Id == member.Id))) FallBack();
+        else if (member.Role == MemberRole.Worker && _phase == Phase.Training)
         {
-            Finish(ExitCode.ClusterLost, $"{member} was lost: {cause}; its partition has no other copy");
-        }
-        else if (!Workers.Any())
-        {
-            Finish(ExitCode.ClusterLost, $"{member} was lost: {cause}; it was the last worker");
-        }
-        else if (_phase == Phase.Training)
-        {
-            Assign();
-            if (_evaluating >= 0) StartEvaluation();
+            FollowTrail(member, cause);
+            if (_outcome is null) Reassign();
         }
     }
 
@@ -59,7 +50,7 @@ public sealed partial class Coordinator
         if (_outcome is not null) return;
         if (_phase != Phase.Training || _clock.Granted == _plan.FirstVersion)
         {
-            Finish(ExitCode.Interrupted, "interrupted before the first step");
+            Finish(ExitCode.Interrupted, _begun ? $"interrupted at step {_clock.Committed}; {Standing}" : "interrupted before the first step");
             return;
         }
 
@@ -98,7 +89,7 @@ public sealed partial class Coordinator
             BucketLength = _bucketLength,
             Staleness = _plan.Consistency.IsSync ? null : _staleness,
             AssistedShards = _assistedShards,
-            Traffic = _traffic.Values.Aggregate(default(Traffic), (sum, one) => sum + one),
+            Traffic = _traffic.Values.Aggregate(_trafficBefore, (sum, one) => sum + one),
         };
         if (_plan.Trace is not null && _phase == Phase.Training) AskForTraces();
         else End();

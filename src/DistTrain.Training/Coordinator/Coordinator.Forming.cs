@@ -8,8 +8,11 @@ namespace DistTrain.Training.Coordinator;
 /// <content>How the cluster forms: handshakes, the term, partitions, the first assignment.</content>
 public sealed partial class Coordinator
 {
-    private readonly HashSet<int> _accepted = [];
-    private readonly HashSet<int> _owned = [];
+    private const long MostTerm = long.MaxValue / 2;
+
+    private readonly HashSet<MemberId> _accepted = [];
+    private readonly HashSet<MemberId> _owned = [];
+    private List<Session> _candidates = [];
 
     private void Admit(Session session, JoinReady ready)
     {
@@ -23,6 +26,7 @@ public sealed partial class Coordinator
         _membership.Admit(session.Member!);
         _events.Joined(session.Member!);
         if (_phase == Phase.Forming) LeadWhenComplete();
+        else if (_phase == Phase.Regrouping) Regroup();
         else if (_phase == Phase.Training && session.Member!.Role == MemberRole.Worker) TakeIn(session);
     }
 
@@ -37,18 +41,19 @@ public sealed partial class Coordinator
 
     private void LeadWhenComplete()
     {
-        List<Session> servers = [.. _sessions.Values.Where(s => s.Member?.Role == MemberRole.Server).OrderBy(s => s.Member!.Id.Value)];
-        if (servers.Count < _plan.Servers || Workers.Count() < _plan.Workers) return;
-        _servers = servers[..Math.Min(servers.Count, Math.Min(_plan.Servers, _plan.MostPartitions))];
-        for (int p = 0; p < _servers.Count; p++) _servers[p].Partition = p;
-        if (_servers.Count < _plan.Servers) _events.Warn($"the model has {_plan.MostPartitions} blocks to share out: {_plan.Servers - _servers.Count} of {_plan.Servers} servers own nothing");
-        ShareOut();
+        int servers = Servers.Count(), workers = Workers.Count();
+        // A successor goes on with those who are left, after the time that others may take to find it.
+        bool enough = _plan.Recovers && servers > 0 && workers >= _plan.FewestWorkers && _time.GetElapsedTime(_began) >= _plan.FailureTimeout;
+        if (!enough && (servers < _plan.Servers * (1 + _plan.Replicas) || workers < _plan.Workers)) return;
+        if (_plan.MostPartitions < _plan.Servers) _events.Warn($"the model has {_plan.MostPartitions} blocks to share out: {_plan.Servers - _plan.MostPartitions} of {_plan.Servers} servers own nothing");
         Lead();
     }
 
-    // Once, because a checkpoint doesn't hold them: whoever resumes shares out anew.
+    // Whenever servers change, but where partitions are gone on with: a checkpoint knows none.
     private void ShareOut()
     {
+        (List<Session> first, List<Session?> second) = Copies.Of([.. Servers], Math.Min(_plan.Servers, _plan.MostPartitions), _plan.Replicas);
+        (_servers, _replicas) = (first, second);
         List<Session> everybody = [.. _servers, .. Workers];
         List<(string, string)> machines = [.. everybody.Select(s => s.Machine).Distinct()];
         ImmutableArray<MachineLoad> loads =
@@ -61,22 +66,58 @@ public sealed partial class Coordinator
         if (_shares.Distinct().Skip(1).Any()) _events.Noted($"the servers' shares of the model, by their links: {string.Join(", ", _servers.Select((s, i) => $"{s.Member} {100.0 * _shares[i] / _shares.Sum(x => (long)x):0.#} %"))}");
     }
 
-    // Leads only once every partition has accepted the term. A server that knows a higher one makes us go above it.
+    // Leads only once every server has accepted the term. One that knows a higher one makes us go above it.
     private void Lead()
     {
         _phase = Phase.Accepting;
         _term++;
         _accepted.Clear();
-        foreach (Session server in _servers) server.Link.Send(new AcceptTerm(_term));
+        _candidates = [.. Servers];
+        foreach (Session server in _candidates)
+        {
+            server.Held = null;
+            server.Link.Send(new AcceptTerm(_term));
+        }
     }
 
-    private void Own()
+    private void Accept(Session server, TermAccepted accepted)
+    {
+        server.Held = accepted.Held;
+        if (accepted.Held is not null && CoordinatorRecord.Parse(accepted.Record) is { } record && record.Committed >= (_record?.Committed ?? 0)) _record = record;
+        if (_candidates.Contains(server) && _accepted.Add(server.Member!.Id) && _accepted.Count == _candidates.Count) Place();
+    }
+
+    // A term that is lower, or that nothing goes above, is none that a server can have accepted.
+    private void Above(Session server, long highest)
+    {
+        if (highest < _term || highest > MostTerm)
+        {
+            _membership.Remove(server.Member!.Id, $"it refuses term {_term} and says that it has accepted {highest}");
+            return;
+        }
+
+        _term = highest;
+        Lead();
+    }
+
+    private void Own(bool keep)
     {
         _phase = Phase.Owning;
         _owned.Clear();
-        foreach (Session server in _servers)
+        foreach (Session session in _sessions.Values) (session.Partition, session.IsReplica) = (-1, false);
+        for (int p = 0; p < _servers.Count; p++)
         {
-            server.Link.Send(new OwnPartition(_term, server.Partition, _servers.Count, _bucketLength, _plan.FirstVersion) { Shares = _shares });
+            var own = new OwnPartition(_term, p, _servers.Count, _bucketLength, _plan.FirstVersion) { Shares = _shares, Keep = keep, Replicated = IsReplicated };
+            Session? replica = _replicas[p];
+            Tell(_servers[p], own with { Replica = replica is null ? null : Address(replica, p) });
+            // A second copy that isn't one yet is made from the checkpoint that this term begins with.
+            if (replica is not null) Tell(replica, own with { IsReplica = true, Keep = keep && Holds(replica, p) });
+        }
+
+        void Tell(Session server, OwnPartition own)
+        {
+            (server.Partition, server.IsReplica) = (own.Partition, own.IsReplica);
+            server.Link.Send(own);
         }
     }
 
@@ -85,32 +126,41 @@ public sealed partial class Coordinator
         _phase = Phase.Training;
         if (_plan.Watched is { } watched) _watch = new GradientWatch(watched, _servers.Count);
         if (_plan.NormedLayout is { } layout) _norms = new NormsRound(layout, _servers.Count, _plan.NormedVectors);
-        _events.Started(Workers.Count(), _servers.Count);
-        if (ShardShares.Doubt(_plan.Shards, Workers.Count()) is { } doubt) _events.Warn(doubt);
+        if (!_begun)
+        {
+            _events.Started(Workers.Count(), _servers.Count);
+            if (ShardShares.Doubt(_plan.Shards, Math.Min(Workers.Count(), _plan.MostWorkers)) is { } doubt) _events.Warn(doubt);
+        }
+
+        _begun = true;
         BeginJudging();
+        if (_interrupting) _clock.EndEarly();
         _clock.Grant();
+        foreach (Session server in _decided is null ? [] : Holders) server.Link.Send(_decided! with { Term = _term });
         foreach (Session worker in Workers) worker.Link.Send(Topology());
         Assign();
         if (_clock.EvaluationDue) StartEvaluation();
         SendClock();
+        EndWhenDone();
     }
 
     // A worker that comes while training goes on: everybody's share changes from the step in hand on.
     private void TakeIn(Session worker)
     {
         worker.Link.Send(Topology());
-        Assign();
-        if (_evaluating >= 0) StartEvaluation();
+        Reassign();
         SendClock();
     }
 
     private Topology Topology() =>
-        new(_term, _bucketLength, [.. _servers.Select(s => new ServerAddress(s.Partition, s.Member!.Id, s.Member.Endpoint))]) { Shares = _shares };
+        new(_term, _bucketLength, [.. _servers.Select((s, p) => Address(s, p))]) { Shares = _shares, Replicated = IsReplicated };
+
+    private static ServerAddress Address(Session server, int partition) => new(partition, server.Member!.Id, server.Member.Endpoint);
 
     private void Waited()
     {
         int workers = Workers.Count(), servers = _sessions.Values.Count(s => s.Member?.Role == MemberRole.Server);
-        string missing = string.Join(" and ", new[] { Missing(workers, _plan.Workers, "worker"), Missing(servers, _plan.Servers, "server") }.OfType<string>());
+        string missing = string.Join(" and ", new[] { Missing(workers, _plan.Workers, "worker"), Missing(servers, _plan.Servers * (1 + _plan.Replicas), "server") }.OfType<string>());
         TimeSpan waited = _time.GetElapsedTime(_began);
         if (waited < _plan.JoinTimeout) _events.Waiting($"waiting for {missing}");
         else Finish(ExitCode.ClusterLost, $"the cluster could not form: waited {waited.TotalSeconds:0} s for {missing}");

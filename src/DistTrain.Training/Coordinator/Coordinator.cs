@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Collections.Immutable;
 using DistTrain.Core;
 using DistTrain.Core.Actors;
@@ -16,20 +15,22 @@ namespace DistTrain.Training.Coordinator;
 /// </summary>
 public sealed partial class Coordinator : IActor
 {
-    private readonly TrainingPlan _plan;
+    private TrainingPlan _plan;
     private readonly IMembership _membership;
     private readonly ICoordinatorEvents _events;
     private readonly TimeProvider _time;
-    private readonly StepClock _clock;
+    private StepClock _clock;
     private readonly GrantPace _pace;
     private readonly Dictionary<IMemberLink, Session> _sessions = [];
     private readonly HashSet<long> _saved = [];
     private readonly HashSet<long> _asked = [];
     private readonly Action<long, long, byte[]> _expectCheckpoint;
+    private readonly Func<(long Version, ReadOnlyMemory<byte> Record)> _goBack;
     private readonly long _began;
     private Phase _phase = Phase.Forming;
     private ClusterView _view = ClusterView.Empty;
     private List<Session> _servers = [];
+    private List<Session?> _replicas = [];
     private ImmutableArray<int> _shares = [];
     private int _bucketLength;
     private readonly Dictionary<int, Traffic> _traffic = [];
@@ -38,6 +39,7 @@ public sealed partial class Coordinator : IActor
     private int _nextMember = 1;
     private long _term = 1;
     private long _evaluating = -1;
+    private long _lastEvaluated;
     private Outcome? _outcome;
     private Staleness _staleness;
 
@@ -47,9 +49,16 @@ public sealed partial class Coordinator : IActor
     /// <param name="events">Told what happens.</param>
     /// <param name="expectCheckpoint">Told the term and version of a checkpoint, and what its manifest is to hold of the coordinator's own state, before servers are asked for it.</param>
     /// <param name="time">The clock.</param>
-    public Coordinator(TrainingPlan plan, IMembership membership, ICoordinatorEvents events, Action<long, long, byte[]> expectCheckpoint, TimeProvider time)
+    /// <param name="goBack">
+    /// Forgets checkpoints that were asked for, and says which version servers can be given from now on, with what is kept of it of the
+    /// coordinator's own state; null where only the plan's first version can be had.
+    /// </param>
+    public Coordinator(
+        TrainingPlan plan, IMembership membership, ICoordinatorEvents events, Action<long, long, byte[]> expectCheckpoint, TimeProvider time,
+        Func<(long Version, ReadOnlyMemory<byte> Record)>? goBack = null)
     {
         (_plan, _membership, _events, _expectCheckpoint, _time) = (plan, membership, events, expectCheckpoint, time);
+        _goBack = goBack ?? (() => (plan.FirstVersion, plan.Evaluations.ToBytes()));
         _clock = new StepClock(plan);
         _pace = new GrantPace(time);
         _patience = new StepPatience(time);
@@ -60,6 +69,7 @@ public sealed partial class Coordinator : IActor
     private enum Phase
     {
         Forming,
+        Regrouping,
         Accepting,
         Owning,
         Training,
@@ -89,9 +99,14 @@ public sealed partial class Coordinator : IActor
                 View(changed.View);
                 break;
             case Tick when _phase == Phase.Forming:
-                Waited();
+                if (_plan.Recovers) LeadWhenComplete();
+                if (_phase == Phase.Forming) Waited();
+                break;
+            case Tick when _phase == Phase.Regrouping:
+                CheckPatience();
                 break;
             case Tick when _phase == Phase.Training:
+                CheckPatience();
                 LookForStragglers();
                 break;
             case Tick when _phase == Phase.Collecting:
@@ -104,6 +119,7 @@ public sealed partial class Coordinator : IActor
                 _saved.Add(written.Version);
                 if (written.Path is { } path) _events.Saved(written.Version, path);
                 SettleCheckpoint(written.Version);
+                TakeInServers();
                 EndWhenDone();
                 break;
             case CheckpointFailed failed:
@@ -127,43 +143,49 @@ public sealed partial class Coordinator : IActor
     {
         switch (message)
         {
-            case JoinRequest request:
+            case JoinRequest request when session.Member is null:
                 if (_outcome is not null) Refuse(session, new Refused("the job is over", ExitCode.ClusterLost));
+                else if (_view.Departures.FirstOrDefault(d => d.Member.Incarnation == request.Incarnation) is { } departure) Evict(session, departure.Cause);
                 else Refuse(session, session.Request(request, _plan));
                 break;
             case JoinReady ready when session.Member is null:
                 Admit(session, ready);
                 break;
             case TermAccepted accepted when _phase == Phase.Accepting && accepted.Term == _term:
-                if (session.Partition >= 0 && _accepted.Add(session.Partition) && _accepted.Count == _servers.Count) Own();
+                Accept(session, accepted);
                 break;
-            case TermRefused refused when _phase == Phase.Accepting && refused.Term == _term:
-                _term = refused.HighestTerm;
-                Lead();
+            case TermRefused refused when _phase == Phase.Accepting && refused.Term == _term && _candidates.Contains(session):
+                Above(session, refused.HighestTerm);
                 break;
-            case PartitionReady ready when _phase == Phase.Owning && ready.Term == _term && ready.Partition == session.Partition:
-                if (_owned.Add(ready.Partition) && _owned.Count == _servers.Count) Begin();
+            case PartitionReady ready when _phase == Phase.Owning && ready.Term == _term && session.Owns(ready.Partition):
+                if (_owned.Add(session.Member!.Id) && _owned.Count == Holders.Count()) Begin();
                 break;
-            case StepApplied applied when applied.Term == _term && applied.Partition == session.Partition:
+            case StepApplied applied when applied.Term == _term && session.Owns(applied.Partition):
                 _staleness = _staleness.With(new Staleness(applied.Segments, applied.StalenessSum, applied.StalenessMax));
-                _traffic[applied.Partition] = applied.Traffic;
-                if (_clock.Applied(applied.Partition, applied.Step, _servers.Count)) Committed(applied.Stats);
+                if (!session.IsReplica) _traffic[applied.Partition] = applied.Traffic;
+                if (_clock.Applied(CopyOf(session), applied.Step, Holders.Count())) Committed(applied.Stats);
                 break;
-            case StepReached reached when reached.Term == _term && reached.Partition == session.Partition:
+            case StepReached reached when reached.Term == _term && session.Owns(reached.Partition):
                 _clock.Reached(reached.Step);
                 if (_phase == Phase.Training && _clock.Grant()) SendClock();
                 break;
-            case ShardsMissing missing when missing.Term == _term && missing.Partition == session.Partition && _phase == Phase.Training:
+            case ShardsMissing missing when missing.Term == _term && session.Owns(missing.Partition) && _phase == Phase.Training:
                 Missing(missing);
                 break;
-            case NormsMeasured measured when measured.Term == _term && measured.Partition == session.Partition && _norms is not null:
+            case NormsMeasured measured when measured.Term == _term && session.Owns(measured.Partition) && _norms is not null:
                 if (_norms.Take(measured) is { } squares) Decide(measured.Step, squares);
                 break;
-            case Watched watched when watched.Term == _term && watched.Partition == session.Partition && _watch is not null:
+            case Watched watched when watched.Term == _term && session.Owns(watched.Partition) && _watch is not null:
                 if (_watch.Take(watched) is { } report) _events.Watched(report);
                 break;
-            case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating && session.Partition == 0:
+            case EvaluationReduced reduced when reduced.Term == _term && reduced.Version == _evaluating && session is { Partition: 0, IsReplica: false }:
                 EvaluationDone(reduced);
+                break;
+            case ServerUnreachable unreachable when unreachable.Term == _term && _phase == Phase.Training && session.Member is { Role: MemberRole.Worker }:
+                Unreachable(session, unreachable);
+                break;
+            case ServerReached reached when reached.Term == _term && _phase == Phase.Training && session.Unreachable.Remove(reached.Partition):
+                if (session.Unreachable.Count == 0) Reassign();
                 break;
             case Traced traced when _phase == Phase.Collecting && session.Member is not null:
                 Collect(session, traced);
@@ -173,6 +195,7 @@ public sealed partial class Coordinator : IActor
                 break;
             case Failed failed:
                 session.LastWords = failed.Cause;
+                if (session.Member is { } broken && failed.Exit is not ExitCode.ClusterLost) _broken.Add(broken.Id);
                 if (_phase == Phase.Training && failed.Exit == ExitCode.Diverged) Finish(failed.Exit, failed.Cause);
                 if (_phase == Phase.Forming && failed.Exit is ExitCode.BadData or ExitCode.BadUsage) Finish(failed.Exit, failed.Cause);
                 break;
@@ -183,7 +206,7 @@ public sealed partial class Coordinator : IActor
     {
         if (_plan.ScalesLoss && squares.Any(s => !double.IsFinite(s))) _events.Noted($"step {step}: the gradient overflowed in fp16; the step changes nothing but the loss scale, which halves");
         var decided = new NormsDecided(_term, step, squares);
-        foreach (Session server in _servers) server.Link.Send(decided);
+        foreach (Session server in Holders) server.Link.Send(decided);
     }
 
     private void Committed(SegmentStats stats)
@@ -202,7 +225,8 @@ public sealed partial class Coordinator : IActor
         _pace.Committed();
         _clock.Ahead = _pace.Window;
         if (!_plan.Consistency.IsSync) _clock.Grant();
-        if (!_plan.Consistency.IsSync || (_clock.GrantDue && _clock.Grant())) SendClock();
+        if (!_plan.Consistency.IsSync || (_clock.GrantDue && _clock.Grant()) || IsReplicated) SendClock();
+        TakeInServers();
         TakeInHand();
         EndWhenDone();
     }
@@ -220,7 +244,7 @@ public sealed partial class Coordinator : IActor
 
     private void EvaluationDone(EvaluationReduced reduced)
     {
-        _evaluating = -1;
+        (_evaluating, _lastEvaluated) = (-1, reduced.Version);
         EvaluationOver();
         _clock.Evaluated(reduced.Version);
         _events.Evaluated(reduced.Version, reduced.Stats);
@@ -252,26 +276,23 @@ public sealed partial class Coordinator : IActor
         }
     }
 
-    // What a successor needs beside the servers' own versions: so far, the term, the clock and what followed from evaluations.
-    private ReadOnlyMemory<byte> Record()
-    {
-        var record = new byte[16];
-        BinaryPrimitives.WriteInt64LittleEndian(record, _term);
-        BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(8), _clock.Committed);
-        return (byte[])[.. record, .. _judged.ToBytes()];
-    }
+    // What a successor needs beside what servers hold.
+    private ReadOnlyMemory<byte> Record() => new CoordinatorRecord(_clock.Committed, _lastEvaluated, _judged, _events.Figures).ToBytes();
 
     private IEnumerable<(Session Worker, ShardRange Shards)> Assignments()
     {
-        List<Session> workers = [.. Workers];
+        List<Session> workers = [.. Computing];
         return workers.Select((w, i) => (w, ShardSlice.ForWorker(_plan.Shards, workers.Count, i)));
     }
 
     private void Assign()
     {
         ForgetOrders();
-        foreach ((Session worker, ShardRange shards) in Assignments())
+        Dictionary<Session, ShardRange> shares = Assignments().ToDictionary(a => a.Worker, a => a.Shards);
+        foreach (Session worker in Workers)
         {
+            ShardRange shards = shares.GetValueOrDefault(worker);
+            _assigned[worker.Member!.Id] = shards;
             worker.Link.Send(new Assignment(_term, [.. Enumerable.Range(shards.Lo, shards.Length)]));
         }
     }

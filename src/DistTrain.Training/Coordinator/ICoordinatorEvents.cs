@@ -57,6 +57,15 @@ public interface ICoordinatorEvents
     /// <summary>A member was lost while version <paramref name="version"/> was the last committed one.</summary>
     void Lost(Member member, string cause, long version);
 
+    /// <summary>Steps beyond <paramref name="version"/> are undone: the job goes on from there.</summary>
+    void WentBack(long version);
+
+    /// <summary>What the figures stand at, for a successor of this process.</summary>
+    ReadOnlyMemory<byte> Figures { get; }
+
+    /// <summary>This process goes on where another one stood at <paramref name="version"/>, with its <see cref="Figures"/>.</summary>
+    void Resumed(long version, ReadOnlyMemory<byte> figures);
+
     /// <summary>A decision that the user may like to hear of.</summary>
     void Noted(string message);
 

@@ -27,8 +27,23 @@ internal sealed class Session(IMemberLink link)
     /// <summary>Whether memory can be shared with it, so that it has this machine's clock.</summary>
     public bool IsHere => _request is { HostIdentity.Length: > 0 } request && request.HostIdentity == HostIdentity.Own;
 
-    /// <summary>The partition that a server owns; -1 for none.</summary>
+    /// <summary>The partition that a server owns, or has the second copy of; -1 for none.</summary>
     public int Partition { get; set; } = -1;
+
+    /// <summary>Whether it has the second copy of its partition.</summary>
+    public bool IsReplica { get; set; }
+
+    /// <summary>What a server had from the term before, when it accepted this one.</summary>
+    public HeldPartition? Held { get; set; }
+
+    /// <summary>Whether the end of one process is the end of both: they must not hold the same partition.</summary>
+    public bool SharesProcessWith(Session other) => Member!.Pid == other.Member!.Pid && Member.Host == other.Member.Host;
+
+    /// <summary>Whether it is the server of a partition: nobody else's reports of it count.</summary>
+    public bool Owns(int partition) => partition >= 0 && partition == Partition;
+
+    /// <summary>Partitions whose servers it can't connect to.</summary>
+    public SortedSet<int> Unreachable { get; } = [];
 
     /// <summary>What it said before its link closed, which is nearer to the cause than the closing.</summary>
     public string? LastWords { get; set; }

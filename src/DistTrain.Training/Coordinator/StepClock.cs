@@ -7,7 +7,7 @@ namespace DistTrain.Training.Coordinator;
 /// The step clock: which version is committed, and how far steps are granted. Steps are granted a few ahead of the
 /// last commit, so that nobody waits for the coordinator, but never past a version that is still to be evaluated.
 /// </summary>
-internal sealed class StepClock(TrainingPlan plan)
+internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
 {
     /// <summary>Steps granted ahead, at least. Two keep workers busy; the others hide a slow coordinator. Ctrl-C waits for them.</summary>
     public const int Window = 4;
@@ -18,7 +18,7 @@ internal sealed class StepClock(TrainingPlan plan)
     private readonly Dictionary<long, HashSet<int>> _applied = [];
     private readonly HashSet<long> _unsettled = [];
     // A job that resumes at its end is evaluated once more: there is nothing else to report.
-    private long _evaluated = plan.FirstVersion == plan.TotalSteps || IsUnjudged(plan) ? plan.FirstVersion - 1 : plan.FirstVersion;
+    private long _evaluated = plan.FirstVersion == plan.TotalSteps || IsUnjudged(plan) || evaluatesFirst ? plan.FirstVersion - 1 : plan.FirstVersion;
     private long? _end;
     private bool _stopped;
     private long _kept = -1;
@@ -49,17 +49,21 @@ internal sealed class StepClock(TrainingPlan plan)
 
     /// <summary>
     /// A partition applied a step; true when that committed it. Reports of one partition come in order, but those of
-    /// several may be steps apart: a server publishes before it reports, so another's next step can be heard of first.
+    /// several may be steps apart: a server publishes before it reports, so another's next step can be heard of first. Nobody
+    /// applies what isn't granted.
     /// </summary>
     public bool Applied(int partition, long step, int partitions)
     {
-        if (step < Committed) return false;
+        if (step < Committed || step >= Granted) return false;
         if (!_applied.TryGetValue(step, out HashSet<int>? reached)) _applied[step] = reached = [];
         if (!reached.Add(partition) || reached.Count < partitions) return false;
         _applied.Remove(step);
         Committed = step + 1;
         return true;
     }
+
+    /// <summary>A copy of a partition that is gone on with stands a step beyond the committed version.</summary>
+    public void IsAhead(int copy) => _applied[Committed] = [.. _applied.GetValueOrDefault(Committed) ?? [], copy];
 
     /// <summary>Somebody got as far as this step, where they don't wait for each other.</summary>
     public void Reached(long step) => _reached = Math.Max(_reached, step);
@@ -73,6 +77,7 @@ internal sealed class StepClock(TrainingPlan plan)
     /// <summary>Grants as far as may be; true when that changed anything.</summary>
     public bool Grant()
     {
+        if (IsHeld) return false;
         bool admits = _admitted != Committed && Committed == Granted && IsJudged(Committed) && Committed <= _evaluated && IsSaved(Committed) && !EndsEarly;
         if (admits && _unsettled.Count == MostUnsettled) return false;
         if (admits) _unsettled.Add(_admitted = Committed);
@@ -105,6 +110,19 @@ internal sealed class StepClock(TrainingPlan plan)
 
     /// <summary>Has the committed version saved, which was just evaluated, whatever the interval.</summary>
     public void Keep(long version) => _kept = version;
+
+    /// <summary>Whether the interval has a version saved.</summary>
+    public bool IsDue(long version) => IsSaved(version);
+
+    /// <summary>Whether nothing is granted beyond what is.</summary>
+    public bool IsHeld { get; private set; }
+
+    /// <summary>Grants nothing more, and has what is granted saved: all come to stand there.</summary>
+    public void Hold()
+    {
+        // A version that is judged is saved after its evaluation, before which nothing more is granted anyway.
+        if (!IsJudged(Granted)) (IsHeld, _kept) = (true, Granted);
+    }
 
     /// <summary>Ends training at the committed version: nothing beyond it is granted, and it needs no more evaluation.</summary>
     public void Stop()

@@ -12,6 +12,7 @@ internal sealed class StepPatience(TimeProvider time)
     private const double Factor = 3;
 
     private static readonly TimeSpan Least = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan LeastOfTheFirst = TimeSpan.FromSeconds(1);
 
     private readonly double[] _seconds = new double[Most];
     private readonly double[] _sorted = new double[Most];
@@ -38,11 +39,12 @@ internal sealed class StepPatience(TimeProvider time)
 
     /// <summary>
     /// True when what is in hand takes too long. What this many typical steps would take is allowed for; an evaluation goes over many examples.
+    /// What is the first of its kind takes longer by itself, because code is compiled for it.
     /// </summary>
-    public bool IsOverdue(double steps = 1)
+    public bool IsOverdue(double steps = 1, bool first = false)
     {
         if (InHand < 0 || _known < Fewest) return false;
-        _wait ??= Longer(TimeSpan.FromSeconds(Factor * steps * Median()), Least);
+        _wait ??= Longer(TimeSpan.FromSeconds(Factor * steps * Median()), first ? LeastOfTheFirst : Least);
         return time.GetElapsedTime(_since) > _wait;
     }
 

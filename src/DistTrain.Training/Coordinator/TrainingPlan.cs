@@ -61,8 +61,20 @@ public sealed record TrainingPlan
     /// <summary>Workers to begin with.</summary>
     public required int Workers { get; init; }
 
+    /// <summary>With fewer workers than that, steps wait for more to come.</summary>
+    public int FewestWorkers { get; init; } = 1;
+
+    /// <summary>The most workers that get shards; others stand by.</summary>
+    public int MostWorkers { get; init; } = int.MaxValue;
+
     /// <summary>Parameter servers.</summary>
     public required int Servers { get; init; }
+
+    /// <summary>Second copies of each partition: 0 or 1.</summary>
+    public int Replicas { get; init; }
+
+    /// <summary>Whether it follows a coordinator that ended, and goes on from what servers hold.</summary>
+    public bool Recovers { get; init; }
 
     /// <summary>Partitions at most: the blocks of the layout.</summary>
     public required int MostPartitions { get; init; }
@@ -99,4 +111,7 @@ public sealed record TrainingPlan
 
     /// <summary>How long to wait for members before the first step.</summary>
     public required TimeSpan JoinTimeout { get; init; }
+
+    /// <summary>How long to wait for members later, when too few are left to go on.</summary>
+    public TimeSpan RejoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
 }

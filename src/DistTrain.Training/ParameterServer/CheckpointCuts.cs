@@ -5,6 +5,9 @@ namespace DistTrain.Training.ParameterServer;
 /// <summary>The checkpoints that a partition is copied for at the moment.</summary>
 internal sealed class CheckpointCuts(PartitionState state, long term, Action<CheckpointCut> upload)
 {
+    // The coordinator asks for two at a time, and for those of an end.
+    private const int Most = 16;
+
     private readonly List<CheckpointCut> _cuts = [];
     private long _last = -1;
 
@@ -12,6 +15,7 @@ internal sealed class CheckpointCuts(PartitionState state, long term, Action<Che
     public bool Begin(long version)
     {
         if (version <= _last) return false;
+        if (_cuts.Count == Most) throw Orders.Bad($"more than {Most} checkpoints at once");
         _last = version;
         _cuts.Add(new CheckpointCut(state, term, version));
         return true;

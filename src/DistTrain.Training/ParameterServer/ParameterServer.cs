@@ -22,6 +22,9 @@ public sealed record ServerSetup(ParameterLayout Layout, int Shards, Action<long
 /// <summary>A complete segment, as it lies in the server's mailbox.</summary>
 internal sealed record SegmentArrived(SegmentHeader Header, ISegmentBuffer? Buffer);
 
+/// <summary>The partition's second copy is connected.</summary>
+internal sealed record ReplicaConnected(ReplicaFeed Feed, IServerConnection Connection);
+
 /// <summary>A checkpoint's cut could not be sent, after several attempts.</summary>
 internal sealed record UploadFailed(long Term, long Version, string Cause);
 
@@ -31,7 +34,9 @@ internal sealed record UploadFailed(long Term, long Version, string Cause);
 /// </summary>
 public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDisposable
 {
-    private const int UploadAttempts = 3;
+    // The coordinator's process may be on its way back.
+    private const int UploadAttempts = 200;
+    private static readonly TimeSpan UploadPause = TimeSpan.FromMilliseconds(300);
 
     private readonly ServerSetup _setup;
     private readonly ShardTree _tree;
@@ -41,15 +46,26 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     private readonly CancellationTokenSource _ending = new();
     private readonly List<Task> _uploads = [];
     private IActorRef? _self;
+    private readonly IChannel? _channel;
+    private readonly ulong _incarnation;
     private volatile IServerLoop? _loop;
+    private ServerLoop? _resting;
+    private OwnPartition? _own;
+    private ReplicaLink? _replica;
     private long _term;
     private int _waiting;
     private ReadOnlyMemory<byte> _record;
 
     /// <summary>Creates a server that owns nothing yet.</summary>
-    public ParameterServer(ServerSetup setup, ICoordinatorLink link, ICheckpointPort checkpoints, Action<string> log)
+    /// <param name="setup">What it knows of the job.</param>
+    /// <param name="link">Where it reports to.</param>
+    /// <param name="checkpoints">Where checkpoints go, and come from.</param>
+    /// <param name="log">Takes lines for a person.</param>
+    /// <param name="channel">Where second copies are reached; null where there can be none.</param>
+    /// <param name="incarnation">Random for this life of it.</param>
+    public ParameterServer(ServerSetup setup, ICoordinatorLink link, ICheckpointPort checkpoints, Action<string> log, IChannel? channel = null, ulong incarnation = 0)
     {
-        (_setup, _link, _checkpoints, _log) = (setup, link, checkpoints, log);
+        (_setup, _link, _checkpoints, _log, _channel, _incarnation) = (setup, link, checkpoints, log, channel, incarnation);
         _tree = new ShardTree(setup.Shards);
     }
 
@@ -65,6 +81,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
                 Receive(segment);
                 break;
             case Clock clock when clock.Term == _term && _loop is { } loop:
+                Orders.RequireSteps(clock);
                 _record = clock.Record;
                 loop.Advance(clock);
                 break;
@@ -75,16 +92,18 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
                 _link.Send(new ShardsMissing(_term, loop.Broadcast.Partition, asked.Step, asked.Evaluation, loop.Missing(asked.Step, asked.Evaluation)));
                 break;
             case AcceptTerm accept when accept.Term > _term:
-                _link.Send(new TermAccepted(accept.Term, _term, _record));
+                await RestAsync();
+                _link.Send(new TermAccepted(accept.Term, _term, _record) { Held = _own is { } held ? _resting?.Held(held) : null });
                 _term = accept.Term;
-                _loop?.Dispose();
-                _loop = null;
                 break;
             case AcceptTerm refuse:
                 _link.Send(new TermRefused(refuse.Term, _term));
                 break;
             case OwnPartition own when own.Term == _term:
                 await OwnAsync(own, context.Stopping);
+                break;
+            case ReplicaConnected connected when _loop is ServerLoop loop:
+                loop.Connected(connected.Feed, connected.Connection);
                 break;
             case UploadFailed failed when failed.Term == _term:
                 throw new DistTrainException(ExitCode.ClusterLost, $"could not send the checkpoint at step {failed.Version}: {failed.Cause}");
@@ -106,11 +125,11 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     }
 
     /// <inheritdoc/>
-    public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false)
+    public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false, Lane lane = default)
     {
         IServerLoop? loop = _loop;
         return loop is not null && loop.Term == term
-            ? loop.Broadcast.Subscribe(inline, incarnation)
+            ? loop.Broadcast.Subscribe(inline, incarnation, lane)
             : throw new DistTrainException(ExitCode.ClusterLost, $"this server is at term {loop?.Term ?? 0}, the subscription is for term {term}");
     }
 
@@ -119,8 +138,28 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     {
         await _ending.CancelAsync();
         await Task.WhenAll(_uploads);
+        if (_replica is not null) await _replica.DisposeAsync();
+        _resting?.Dispose();
         _loop?.Dispose();
+        (_loop, _resting) = (null, null);
+    }
+
+    // The term is over; what it came to is kept until it is clear whether another one goes on from there.
+    private async Task RestAsync()
+    {
+        if (_replica is not null) await _replica.DisposeAsync();
+        _replica = null;
+        IServerLoop? loop = _loop;
         _loop = null;
+        if (loop is ServerLoop going)
+        {
+            going.Rest();
+            _resting = going;
+        }
+        else
+        {
+            loop?.Dispose();
+        }
     }
 
     private void Receive(SegmentArrived segment)
@@ -132,15 +171,36 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
 
     private async Task OwnAsync(OwnPartition own, CancellationToken cancellation)
     {
-        BucketPlan plan = own.Shares.IsEmpty ? new(_setup.Layout, own.Partitions, own.BucketLength) : new(_setup.Layout, own.Shares, own.BucketLength);
+        var plan = BucketPlan.Ordered(_setup.Layout, own.Partitions, own.Shares, own.BucketLength);
+        Orders.RequireStep(own.Version);
+        if ((uint)own.Partition >= (uint)plan.Partitions.Length) throw Orders.Bad($"partition {own.Partition} of {plan.Partitions.Length}");
+        (ServerLoop? before, _resting) = (_resting, null);
+        ReplicaFeed? feed = own.Replica is not null && _channel is not null ? new ReplicaFeed(_setup.Shards, _incarnation) : null;
+        if (own.Keep)
+        {
+            if (before is null || !plan.Partitions[own.Partition].Buckets.SequenceEqual(before.State.Partition.Buckets)) throw new DistTrainException(ExitCode.ClusterLost, $"told to go on with partition {own.Partition}, of which nothing is held here");
+            _loop = new ServerLoop(_tree, before.State, own, before, feed, _link.Send, Upload) { Trace = _setup.Trace };
+            before.Dispose();
+            Begin(own, feed);
+            return;
+        }
+
+        before?.Dispose();
         Partition partition = plan.Partitions[own.Partition];
         var state = new PartitionState(_setup.Layout, partition, _setup.Rule);
         if (own.Version == 0) Initialise(state);
         else await LoadAsync(state, own, cancellation);
         _loop?.Dispose();
         _loop = _setup.Rule.Consistency.IsSync
-            ? new ServerLoop(_tree, state, own.Term, own.Version, _link.Send, Upload) { Trace = _setup.Trace }
+            ? new ServerLoop(_tree, state, own, null, feed, _link.Send, Upload) { Trace = _setup.Trace }
             : new SegmentwiseLoop(_tree, state, own.Term, own.Version, _link.Send, Upload) { Trace = _setup.Trace };
+        Begin(own, feed);
+    }
+
+    private void Begin(OwnPartition own, ReplicaFeed? feed)
+    {
+        _own = own;
+        if (feed is not null) _replica = new ReplicaLink(_channel!, own.Replica!, own.Term, _incarnation, connection => _ = _self!.TellAsync(new ReplicaConnected(feed, connection)).AsTask(), _log);
         _link.Send(new PartitionReady(own.Term, own.Partition, own.Version));
     }
 
@@ -188,7 +248,8 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     {
         using (cut)
         {
-            for (int attempt = 1; !_ending.IsCancellationRequested; attempt++)
+            // Another term asks anew for what it wants saved.
+            for (int attempt = 1; !_ending.IsCancellationRequested && Interlocked.Read(ref _term) == cut.Term; attempt++)
             {
                 try
                 {
@@ -203,7 +264,8 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
                         return;
                     }
 
-                    _log($"checkpoint at step {cut.Version}: sending it failed ({e.Message}); trying again");
+                    if (attempt == 1) _log($"checkpoint at step {cut.Version}: sending it failed ({e.Message}); trying again");
+                    await Task.Delay(UploadPause, _ending.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 }
                 catch (Exception)
                 {

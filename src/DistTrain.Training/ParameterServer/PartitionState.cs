@@ -227,6 +227,7 @@ internal sealed unsafe class PartitionState : IDisposable
     public NormsDecision Decide(long step, SegmentStats stats, ImmutableArray<double> squares)
     {
         int tensors = _layout.Tensors.Length;
+        if (squares.Length != tensors * (_rule.Trust is null ? 1 : 2)) throw Orders.Bad($"norms of {squares.Length} tensors; the model has {tensors}");
         if (_rule.LossScale is not null && squares.Any(s => !double.IsFinite(s))) return new NormsDecision(1, [], Overflow: true);
         if (stats.WeightSum == 0) return new NormsDecision(1, []);
         if (_rule.Trust is not { } optimizer) return new NormsDecision(_rule.Clip(squares, stats.WeightSum), []);

@@ -7,10 +7,12 @@ namespace DistTrain.Training.ParameterServer;
 /// <summary>
 /// Native buffers for segments, one free list for each bucket length. Thread-safe: channels rent, the server releases.
 /// </summary>
-internal sealed class SegmentPool : IDisposable
+/// <param name="share">Whether buffers lie in memory that other processes can map.</param>
+internal sealed class SegmentPool(bool share = false) : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<int, Stack<Buffer>> _free = [];
+    private readonly bool _share = share;
     private bool _disposed;
 
     public ISegmentBuffer Rent(int length)
@@ -68,12 +70,12 @@ internal sealed class SegmentPool : IDisposable
     private sealed unsafe class Buffer : ISegmentBuffer
     {
         private readonly SegmentPool _pool;
-        private readonly NativeBuffer _memory;
+        private readonly TensorMemory _memory;
 
         public Buffer(SegmentPool pool, int length)
         {
             _pool = pool;
-            _memory = new NativeBuffer(length);
+            _memory = new TensorMemory(length, pool._share);
             Elements = new NativeSpan((nint)_memory.Pointer, length);
         }
 

@@ -98,6 +98,18 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
         return Complete ? Placement.Complete : Placement.Kept;
     }
 
+    /// <summary>The root's gradient sum, which is the caller's from now on: memory of this process's own, which is not lent.</summary>
+    public ISegmentBuffer TakeRoot()
+    {
+        ISegmentBuffer root = Root!;
+        Take(0);
+        if (root.Writable) return root;
+        ISegmentBuffer own = pool.Rent(root.Elements.Length);
+        root.Elements.Span.CopyTo(own.Elements.Span);
+        root.Release();
+        return own;
+    }
+
     /// <summary>Empties all slots for the next step.</summary>
     public void Reset()
     {

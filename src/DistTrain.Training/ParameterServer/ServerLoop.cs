@@ -14,15 +14,24 @@ namespace DistTrain.Training.ParameterServer;
 /// </summary>
 internal sealed class ServerLoop : IServerLoop
 {
+    // More than is ever granted ahead of a commit.
+    private const int MostHistory = 256;
+
     private readonly ShardTree _tree;
     private readonly PartitionState _state;
-    private readonly SegmentPool _pool = new();
+    private readonly SegmentPool _pool;
     private readonly SegmentTable[] _tables;
     private readonly long[] _steps;
     private readonly CheckpointCuts _cuts;
     private readonly EvaluationTable _evaluation;
     private readonly Action<MemberMessage> _report;
+    private readonly bool _isReplica;
+    private readonly bool _replicated;
+    private readonly ReplicaFeed? _feed;
+    private readonly List<AppliedStep> _history = new(MostHistory);
+    private NormsDecided? _norms;
     private long _granted;
+    private long _committed;
     private readonly List<float> _squares = [];
     private readonly WatchedStep _watched;
     private long _measured = -1;
@@ -31,22 +40,69 @@ internal sealed class ServerLoop : IServerLoop
     private int _held;
 
     public ServerLoop(ShardTree tree, PartitionState state, long term, long version, Action<MemberMessage> report, Action<CheckpointCut> upload)
+        : this(tree, state, new OwnPartition(term, state.Partition.Index, 1, 1, version), null, null, report, upload)
     {
-        (_tree, _state, Term, _report) = (tree, state, term, report);
+    }
+
+    /// <summary>
+    /// Begins a term: with a partition that stands at its version, or where <see cref="OwnPartition.Keep"/> says so, with what the loop of the
+    /// term before, which is at rest, held.
+    /// </summary>
+    public ServerLoop(
+        ShardTree tree, PartitionState state, OwnPartition own, ServerLoop? before, ReplicaFeed? feed, Action<MemberMessage> report, Action<CheckpointCut> upload)
+    {
+        (long term, long version) = (own.Term, own.Version);
+        (_tree, _state, Term, _report, _feed) = (tree, state, term, report, feed);
+        (_isReplica, _replicated, _committed) = (own.IsReplica, own.Replicated, version);
+        _pool = new SegmentPool(feed is not null && state.Rule.SharesMemory);
         _cuts = new CheckpointCuts(state, term, upload);
         _evaluation = new EvaluationTable(tree, _pool, report);
         _granted = version;
         _watched = new WatchedStep(state);
-        _tables = [.. state.Partition.Buckets.Select((bucket, local) => new SegmentTable(tree, _pool, state.Rule.Wire.Gradients, bucket)
+        _tables = [.. state.Partition.Buckets.Select((bucket, local) => new SegmentTable(tree, _pool, Wire, bucket)
         {
             Halves = (left, leftStats, right, rightStats) =>
             {
-                if (_state.Rule.Watches(_steps![local])) _watched.Halves(local, left, leftStats, right, rightStats);
+                if (Watches(_steps![local])) _watched.Halves(local, left, leftStats, right, rightStats);
             },
         })];
-        _steps = [.. state.Partition.Buckets.Select(_ => version)];
-        foreach (Bucket bucket in state.Partition.Buckets) state.Pack(bucket, version);
-        Broadcast = new WeightsBroadcast(state, term, version);
+        _steps = before is null ? [.. state.Partition.Buckets.Select(_ => version)] : [.. before._steps];
+        foreach (Bucket bucket in before is null ? [.. state.Partition.Buckets] : Array.Empty<Bucket>()) state.Pack(bucket, version);
+        _applied = _steps.Contains(version) ? _steps.Count(step => step > version) : 0;
+        if (before is not null)
+        {
+            _norms = before._norms;
+            _history.AddRange(before._history.Where(a => a.Step >= version));
+            if (before._feed is not null && feed is not null) feed.Inherit(before._feed, version);
+        }
+
+        Broadcast = new WeightsBroadcast(state, term, _steps, version, _isReplica);
+    }
+
+    /// <summary>The partition's numbers.</summary>
+    public PartitionState State => _state;
+
+    /// <summary>What is held for another term to go on with; only once the loop rests.</summary>
+    public HeldPartition Held(OwnPartition own) => new(own.Term, own.Partition, own.Partitions, own.BucketLength, _isReplica, _steps.Min())
+    {
+        IsAhead = _steps.Max() > _steps.Min(),
+        Shares = own.Shares,
+        Applied = [.. _history],
+        Norms = _norms,
+    };
+
+    /// <summary>The term is over: nothing more is taken or published, and what waits is given back. The partition stays as it is.</summary>
+    public void Rest()
+    {
+        Broadcast.Close();
+        foreach (SegmentTable table in _tables) table.Reset();
+        _feed?.Disconnect();
+    }
+
+    /// <summary>The second copy can be reached: it gets all that it may lack.</summary>
+    public void Connected(ReplicaFeed feed, IServerConnection connection)
+    {
+        if (feed == _feed) feed.Connected(connection, Term);
     }
 
     public long Term { get; }
@@ -86,7 +142,11 @@ internal sealed class ServerLoop : IServerLoop
     public void Advance(Clock clock)
     {
         Broadcast.Commit(clock.CommittedVersion);
-        foreach (long version in clock.Checkpoints)
+        _committed = Math.Max(_committed, clock.CommittedVersion);
+        _feed?.Commit(_committed);
+        while (_history.Count > 0 && _history[0].Step < clock.CommittedVersion) _history.RemoveAt(0);
+        // One copy of a partition is enough in a checkpoint.
+        foreach (long version in _isReplica ? [] : clock.Checkpoints)
         {
             if (_cuts.Begin(version)) CopyForCheckpoints();
         }
@@ -113,6 +173,7 @@ internal sealed class ServerLoop : IServerLoop
     {
         Broadcast.Close();
         foreach (SegmentTable table in _tables) table.Reset();
+        _feed?.Dispose();
         _pool.Dispose();
         // The partition's memory goes with its last reader: a subscriber may be sending from it at this moment.
     }
@@ -120,6 +181,7 @@ internal sealed class ServerLoop : IServerLoop
     /// <summary>The norms over the whole model, that a step waits for: it is applied to all buckets.</summary>
     public void Decided(NormsDecided norms)
     {
+        _norms = norms;
         if (norms.Step != _measured) return;
         if (!Array.Exists(_steps, step => step == norms.Step)) return;
         NormsDecision decision = _state.Decide(norms.Step, _tables[Array.IndexOf(_steps, norms.Step)].Stats, norms.Squares);
@@ -129,7 +191,11 @@ internal sealed class ServerLoop : IServerLoop
         }
     }
 
-    private WireFormat Wire => _state.Rule.Wire.Gradients;
+    // The first copy has seen the gradient.
+    private bool Watches(long step) => !_isReplica && _state.Rule.Watches(step);
+
+    // The first copy sends what it reduced as it is.
+    private WireFormat Wire => _isReplica ? WireFormat.Exact : _state.Rule.Wire.Gradients;
 
     private Placement Reduce(in SegmentHeader header, int local, ISegmentBuffer buffer)
     {
@@ -145,7 +211,8 @@ internal sealed class ServerLoop : IServerLoop
     // The step of one bucket: reduced (the table's root is full), then applied, published and reported.
     private void Step(int local)
     {
-        if (!_tables[local].Complete || _steps[local] >= _granted) return;
+        // With second copies, the version before has to be safe before it is overwritten.
+        if (!_tables[local].Complete || _steps[local] >= _granted || (_replicated && _steps[local] > _committed)) return;
         if (!_state.Rule.NeedsNorms) Apply(local, null);
         else MeasureWhenAllReduced(_steps[local]);
     }
@@ -156,10 +223,13 @@ internal sealed class ServerLoop : IServerLoop
         Bucket bucket = _state.Partition.Buckets[local];
         long began = Trace.Begin();
         SegmentStats stats = table.Stats;
-        if (_state.Rule.Watches(_steps[local])) _watched.Root(local, table.Root!.Elements);
-        (NativeSpan gradient, NativeSpan right) = table.Halfway ?? (table.Root!.Elements, default);
+        if (Watches(_steps[local])) _watched.Root(local, table.Root!.Elements);
+        int held = table.Held;
+        ISegmentBuffer? sent = _feed is null ? null : table.TakeRoot();
+        (NativeSpan gradient, NativeSpan right) = sent is not null ? (sent.Elements, default) : table.Halfway ?? (table.Root!.Elements, default);
+        if (sent is not null) _feed!.Push(Term, _steps[local], bucket, stats, sent);
         _state.Apply(bucket, _steps[local], gradient, stats, decision, right);
-        _held -= table.Held;
+        _held -= held;
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
         _cuts.Copy(bucket, _steps[local]);
@@ -185,7 +255,8 @@ internal sealed class ServerLoop : IServerLoop
         }
 
         foreach (Bucket bucket in _state.Rule.Trust is null ? [] : _state.Partition.Buckets) _state.Measure(bucket, _state.Weights(step, bucket.Offset, bucket.Length), _squares);
-        _report(new NormsMeasured(Term, _state.Partition.Index, step, [.. _squares]));
+        if (!_isReplica) _report(new NormsMeasured(Term, _state.Partition.Index, step, [.. _squares]));
+        if (_norms is { } decided && decided.Step == step) Decided(decided);
     }
 
     // Buckets are at most one step apart, because nobody computes step t + 1 before every bucket stands at t + 1.
@@ -194,7 +265,9 @@ internal sealed class ServerLoop : IServerLoop
         if (++_applied < _tables.Length) return;
         _applied = 0;
         if (Trace is not null) Trace.Count(TraceName.ManagedBytes, GC.GetTotalAllocatedBytes());
-        if (_state.Rule.Watches(step)) _report(_watched.Take(Term, step));
+        if (_history.Count == MostHistory) _history.RemoveAt(0);
+        _history.Add(new AppliedStep(step, stats));
+        if (Watches(step)) _report(_watched.Take(Term, step));
         _report(new StepApplied(Term, _state.Partition.Index, step, stats) { Traffic = new(_pushed, Broadcast.SentBytes) });
     }
 

@@ -11,14 +11,25 @@ namespace DistTrain.Training.ParameterServer;
 /// buckets that are ahead of the last commit, because the step may have to be computed again. Where averages are kept, those
 /// of versions that are evaluated are published too.
 /// </summary>
-internal sealed class WeightsBroadcast(PartitionState state, long term, long version)
+/// <param name="state">The weights.</param>
+/// <param name="term">The term.</param>
+/// <param name="versions">Where each bucket stands.</param>
+/// <param name="committed">The last version known to be committed.</param>
+/// <param name="isQuiet">Whether subscribers get nothing: those of a second copy.</param>
+internal sealed class WeightsBroadcast(PartitionState state, long term, IEnumerable<long> versions, long committed, bool isQuiet = false)
 {
     private readonly Lock _lock = new();
     private readonly List<Subscription> _subscriptions = [];
-    private readonly long[] _published = [.. state.Partition.Buckets.Select(_ => version)];
-    private long _committed = version;
+    private readonly long[] _published = [.. versions];
+    private long _committed = committed;
     private long _sent;
     private bool _closed;
+
+    /// <summary>Of a partition whose buckets all stand at one version, which is committed.</summary>
+    public WeightsBroadcast(PartitionState state, long term, long version)
+        : this(state, term, state.Partition.Buckets.Select(_ => version), version)
+    {
+    }
 
     /// <summary>Adds to what a subscriber is told of a bucket, by the bucket's place in the partition and the subscriber's incarnation; null for nothing.</summary>
     public Func<int, ulong, WeightsHeader, WeightsHeader>? Mark { get; init; }
@@ -31,6 +42,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
 
     public void Publish(Bucket bucket, long newVersion)
     {
+        if (isQuiet) return;
         int local = Local(bucket);
         lock (_lock)
         {
@@ -43,11 +55,11 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
     public void Commit(long committedVersion) => Volatile.Write(ref _committed, committedVersion);
 
     /// <summary>A new subscriber; with <paramref name="inline"/>, what awaits it runs within <see cref="Publish"/>.</summary>
-    public IWeightsSubscription Subscribe(bool inline = false, ulong incarnation = 0)
+    public IWeightsSubscription Subscribe(bool inline = false, ulong incarnation = 0, Lane lane = default)
     {
         lock (_lock)
         {
-            var subscription = new Subscription(this, inline, incarnation);
+            var subscription = new Subscription(this, inline, incarnation, lane);
             if (_closed) subscription.Close();
             else _subscriptions.Add(subscription);
             return subscription;
@@ -75,14 +87,15 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
         private readonly WeightsBroadcast _owner;
         private readonly Channel<int> _waiting;
         private readonly ulong _incarnation;
+        private readonly Lane _lane;
         private readonly int _buckets;
         private readonly int[] _queued;
         private readonly long[] _given;
         private readonly Queue<(int Local, long Version)> _before = new();
 
-        public Subscription(WeightsBroadcast owner, bool inline, ulong incarnation)
+        public Subscription(WeightsBroadcast owner, bool inline, ulong incarnation, Lane lane)
         {
-            (_owner, _incarnation) = (owner, incarnation);
+            (_owner, _incarnation, _lane) = (owner, incarnation, lane);
             _buckets = owner._published.Length;
             _queued = new int[2 * _buckets];
             _given = new long[_buckets];
@@ -91,6 +104,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
             long committed = Volatile.Read(ref owner._committed);
             for (int local = 0; local < _buckets; local++)
             {
+                if (!Carries(local)) continue;
                 if (owner.Mark is null && owner._published[local] > committed) _before.Enqueue((local, owner._published[local] - 1));
                 OfferNewest(local);
             }
@@ -98,6 +112,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
 
         public void OfferNewest(int local, bool averages = true)
         {
+            if (!Carries(local)) return;
             Offer(local);
             if (averages && _owner.PublishesAverages(Volatile.Read(ref _owner._published[local]))) Offer(_buckets + local);
         }
@@ -132,6 +147,8 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
             lock (_owner._lock) _owner._subscriptions.Remove(this);
             Close();
         }
+
+        private bool Carries(int local) => !_owner.IsQuiet && _lane.Carries(_owner.StateBucket(local).Index);
 
         // There are at least as many entries as words of them. The flag falls before the version is read: a version published after that
         // is queued again.
@@ -181,6 +198,8 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, long ver
             return (header, payload);
         }
     }
+
+    private bool IsQuiet => isQuiet;
 
     private long Term => term;
 

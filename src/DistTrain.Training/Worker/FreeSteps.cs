@@ -55,7 +55,9 @@ internal sealed unsafe class FreeSteps(WorkerSetup setup, ShardTree tree, Traini
     public void Advance(long granted, long committed)
     {
         for (long step = _committed; step < Math.Min(committed, _committed + Consistency.MostAhead); step++) _done.Forget(step);
-        (_granted, _committed) = (Math.Max(_granted, granted), Math.Max(_committed, committed));
+        _committed = Math.Max(_committed, committed);
+        // No coordinator grants more: what is granted is gone through step by step.
+        _granted = Math.Max(_granted, Math.Min(granted, _committed + Consistency.MostAhead));
         _next = Math.Max(_next, _committed);
         // One who comes while training goes on can't know what others did of the steps that were granted by then.
         if (!_clocked) (_clocked, _apart) = (true, _granted);

@@ -56,6 +56,9 @@ public sealed record WorkerSetup(Model Model, IDataset Train, IDataset? Test, ul
     /// <summary>Where what the worker does is recorded; null for nowhere.</summary>
     public TraceRecorder? Trace { get; init; }
 
+    /// <summary>What it does wrong on purpose; null for nothing.</summary>
+    public Faults? Faults { get; init; }
+
     /// <summary>Whether the two halves of a step are sent apart.</summary>
     /// <remarks>What is held back is held for each node that is sent, so those stay the same nodes.</remarks>
     public bool Watches(long step) => !Wire.Gradients.HoldsBack && Core.Messages.Watched.IsDue(step, WatchEvery);

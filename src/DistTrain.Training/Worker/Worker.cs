@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Runtime.ExceptionServices;
 using DistTrain.Core;
 using DistTrain.Core.Actors;
 using DistTrain.Core.Channels;
@@ -24,7 +25,13 @@ internal sealed record GoOn(long Term);
 internal sealed record AveragesComplete(long Term, long Version);
 
 /// <summary>The connection to a partition's server was lost.</summary>
-internal sealed record ServerLost(long Term, int Partition, string Cause);
+internal sealed record ServerLost(long Term, int Partition, IServerConnection Connection, string Cause);
+
+/// <summary>A partition's server is connected.</summary>
+internal sealed record ServerConnected(long Term, int Partition, IServerConnection Connection);
+
+/// <summary>Connecting broke in a way that no further attempt mends.</summary>
+internal sealed record ConnectingFailed(long Term, Exception Cause);
 
 /// <summary>
 /// The actor that computes shards. It takes a step when the step is granted, the step before the last is committed (so its
@@ -39,7 +46,9 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly WorkerSetup _setup;
     private readonly IChannel _channel;
     private readonly ulong _incarnation;
-    private readonly TimeSpan _reconnectFor;
+    private readonly TimeSpan _patience;
+    private readonly Action<MemberMessage> _report;
+    private readonly HashSet<int> _unreachable = [];
     private readonly Action<string> _log;
     private readonly ShardTree _tree;
     private readonly TrainingLoop _loop;
@@ -71,9 +80,15 @@ public sealed class Worker : IActor, IAsyncDisposable
     private readonly Dictionary<int, List<ShardRows>> _assistRows = [];
 
     /// <summary>Creates a worker that has nothing to do yet.</summary>
-    public Worker(WorkerSetup setup, IChannel channel, ulong incarnation, TimeSpan reconnectFor, Action<string> log)
+    /// <param name="setup">What it knows of the job.</param>
+    /// <param name="channel">Where servers are reached.</param>
+    /// <param name="incarnation">Random for this life of it.</param>
+    /// <param name="patience">After so long without a connection to a server it tells the coordinator.</param>
+    /// <param name="report">Takes what the coordinator has to know.</param>
+    /// <param name="log">Takes lines for a person.</param>
+    public Worker(WorkerSetup setup, IChannel channel, ulong incarnation, TimeSpan patience, Action<MemberMessage> report, Action<string> log)
     {
-        (_setup, _channel, _incarnation, _reconnectFor, _log) = (setup, channel, incarnation, reconnectFor, log);
+        (_setup, _channel, _incarnation, _patience, _report, _log) = (setup, channel, incarnation, patience, report, log);
         _tree = new ShardTree(setup.Shards);
         _vectors = new GradientVectors(setup.Model.Layout.Length);
         if (setup.Wire.Gradients.HoldsBack) _heldBack = new HeldBack(setup.Model.Layout.Length);
@@ -92,18 +107,22 @@ public sealed class Worker : IActor, IAsyncDisposable
                 await EnterAsync(topology, context);
                 break;
             case Assignment assignment when IsCurrent(assignment.Term) && _free is not null:
+                Orders.RequireShards(assignment.Shards, _setup.Shards);
                 _free.Assign(assignment.Shards);
                 break;
             case Assignment assignment when IsCurrent(assignment.Term):
+                Orders.RequireShards(assignment.Shards, _setup.Shards);
                 (_shards, _assist) = (assignment.Shards, null);
                 _heldBack?.Assign(_shards, _setup.Shards);
                 _rows.Clear();
                 Reconsider();
                 break;
             case Assist assist when IsCurrent(assist.Term) && _free is null:
+                Orders.RequireShards(assist.Shards, _setup.Shards);
                 TakeOrder(_term!, assist);
                 break;
             case Clock clock when IsCurrent(clock.Term):
+                Orders.RequireSteps(clock);
                 _granted = Math.Max(_granted, clock.GrantedUntil);
                 _committed = Math.Max(_committed, clock.CommittedVersion);
                 _free?.Advance(_granted, _committed);
@@ -111,8 +130,8 @@ public sealed class Worker : IActor, IAsyncDisposable
                 break;
             case WeightsComplete weights when IsCurrent(weights.Term) && weights.Version > _version:
                 _version = weights.Version;
-                // Every bucket of every partition has come to this version: the steps below it are committed.
-                _committed = Math.Max(_committed, _version);
+                // Every bucket of every partition has come to this version: the steps below it are committed, where there are no second copies.
+                if (!_term!.Replicated) _committed = Math.Max(_committed, _version);
                 if (_version > _step) StandAt(_version);
                 break;
             case WeightsArrived arrived when IsCurrent(arrived.Term):
@@ -124,10 +143,23 @@ public sealed class Worker : IActor, IAsyncDisposable
                 _averaged = Math.Max(_averaged, averages.Version);
                 break;
             case Evaluate evaluate when IsCurrent(evaluate.Term):
+                Orders.RequireShards(evaluate.Shards, _setup.Shards);
+                Orders.RequireStep(evaluate.Version);
                 _evaluation = evaluate;
                 break;
-            case ServerLost lost when IsCurrent(lost.Term):
-                await ReconnectAsync(lost, context);
+            case ServerConnected connected when IsCurrent(connected.Term):
+                Resend(_term!, connected);
+                break;
+            case ServerLost lost when IsCurrent(lost.Term) && _term!.Connections[lost.Partition] == lost.Connection:
+                _log($"lost the connection to server {_term.Servers[lost.Partition].Member} ({_term.Servers[lost.Partition].Endpoint}): {lost.Cause}; connecting again");
+                _term.Connect(lost.Partition, _patience);
+                break;
+            case ServerUnreachable unreachable when IsCurrent(unreachable.Term):
+                _unreachable.Add(unreachable.Partition);
+                _report(unreachable);
+                return;
+            case ConnectingFailed failed when IsCurrent(failed.Term):
+                ExceptionDispatchInfo.Throw(failed.Cause);
                 break;
             default:
                 return;
@@ -187,22 +219,26 @@ public sealed class Worker : IActor, IAsyncDisposable
         if (_term is not null) await _term.DisposeAsync();
         (_version, _averaged, _granted, _committed, _evaluation) = (-1, -1, 0, 0, null);
         StandAt(-1);
+        foreach (GradientRound round in _rounds) round.Abandon();
         (_shards, _saved, _assist) = ([], [], null);
         _heldBack?.Clear();
         _evaluated.Clear();
-        _term = new WorkerTerm(_setup, topology, _channel, _incarnation, context.Self);
+        _unreachable.Clear();
+        _term = new WorkerTerm(_setup, topology, _channel, _incarnation, context.Self, _log);
         _goingOn = false;
         _free?.Enter(_term.Fresh!, _term.Buckets);
-        for (int p = 0; p < topology.Servers.Length; p++) await _term.ConnectAsync(p, _reconnectFor, context.Stopping);
+        for (int p = 0; p < topology.Servers.Length; p++) _term.Connect(p, _patience);
     }
 
-    private async Task ReconnectAsync(ServerLost lost, IActorContext context)
+    private void Resend(WorkerTerm term, ServerConnected connected)
     {
-        _log($"lost the connection to server {_term!.Servers[lost.Partition].Member} ({_term.Servers[lost.Partition].Endpoint}): {lost.Cause}; connecting again");
-        await _term.ConnectAsync(lost.Partition, _reconnectFor, context.Stopping);
-        foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed && r.Complete)) _term.Buckets.Resend(round, lost.Partition);
-        _free?.Resend(lost.Partition);
-        if (lost.Partition == 0) PushEvaluation(_term);
+        term.Take(connected);
+        if (_unreachable.Remove(connected.Partition)) _report(new ServerReached(term.Number, connected.Partition));
+        // What was pushed of a pass that isn't done is nowhere noted: it is begun anew.
+        if (_round is not null) Abandon();
+        foreach (GradientRound round in _rounds.Where(r => r.Step >= _committed && r.Complete)) term.Buckets.Resend(round, connected.Partition);
+        _free?.Resend(connected.Partition);
+        if (connected.Partition == 0) PushEvaluation(term);
     }
 
     // The worker is at the newest version that is there whole, or, when it has nothing left to do there, one further.
@@ -268,6 +304,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             {
                 _round = FreeRound();
                 Count();
+                _setup.Faults?.Commit(_step, rows.Shards);
                 _round.Begin(_step, rows, whole: LeadsToSaved(_step));
                 _loop.Begin(rows, _round);
             }

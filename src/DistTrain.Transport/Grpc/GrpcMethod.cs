@@ -45,6 +45,9 @@ public abstract class GrpcMethod
     /// <summary><c>Method</c>.</summary>
     public string Name { get; }
 
+    /// <summary>The largest message that either side takes, where the channel's or the server's own limit is not lower still: what is made of a message takes more memory than it has bytes.</summary>
+    public int MostBytes { get; init; } = int.MaxValue;
+
     internal bool SingleRequest => Kind is GrpcMethodKind.Unary or GrpcMethodKind.ServerStreaming;
 
     internal bool SingleResponse => Kind is GrpcMethodKind.Unary or GrpcMethodKind.ClientStreaming;

@@ -97,7 +97,7 @@ public static class CoordinatorService
         }
     }
 
-    private sealed class PieceSink(ICheckpointKeeper checkpoints) : IPayloadSink<Wire.CheckpointPiece>
+    internal sealed class PieceSink(ICheckpointKeeper checkpoints) : IPayloadSink<Wire.CheckpointPiece>
     {
         private int _length;
 

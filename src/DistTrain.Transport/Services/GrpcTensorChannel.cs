@@ -16,21 +16,40 @@ namespace DistTrain.Transport.Services;
 /// that they lie in, which the other side maps.
 /// </summary>
 /// <param name="connect">Makes the client for an endpoint; kept for later connections to it.</param>
-/// <param name="share">Whether memory is shared with servers of this host.</param>
-public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool share = true) : IChannel
+/// <param name="shares">Whether memory is shared with a server, if it is of this host.</param>
+/// <param name="lanes">Connections to each server whose payloads travel, for links that are faster than one connection.</param>
+public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, Func<ServerAddress, bool> shares, int lanes = 1) : IChannel
 {
-    private readonly ConcurrentDictionary<string, IGrpcInvoker> _invokers = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<(string Endpoint, int Lane), IGrpcInvoker> _invokers = new();
+
+    /// <summary>For servers that are all alike in that.</summary>
+    public GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool share = true, int lanes = 1)
+        : this(connect, _ => share, lanes) => Name = share && HostIdentity.Own.Length > 0 ? "shared-memory" : "grpc";
 
     /// <inheritdoc/>
-    public string Name => share && HostIdentity.Own.Length > 0 ? "shared-memory" : "grpc";
+    public string Name { get; } = "grpc";
 
     /// <inheritdoc/>
     public async Task<IServerConnection> ConnectAsync(ServerAddress server, long term, ulong incarnation, IWeightsSink sink, CancellationToken cancellation)
     {
-        var connection = new Connection(_invokers.GetOrAdd(server.Endpoint, connect), server.Partition, term, incarnation, sink, share);
+        Connection first;
         try
         {
-            await connection.OpenAsync(cancellation);
+            first = Open(new Lane(0, lanes));
+        }
+        catch (ArgumentException e)
+        {
+            throw new DistTrainException(ExitCode.ClusterLost, $"server {server.Member}: {e.Message}", e);
+        }
+
+        IServerConnection connection = first;
+        try
+        {
+            await first.OpenAsync(cancellation);
+            if (first.Lanes <= 1) return first;
+            Connection[] all = [first, .. Enumerable.Range(1, first.Lanes - 1).Select(lane => Open(new Lane(lane, first.Lanes)))];
+            connection = new LanedConnection(all);
+            await Task.WhenAll(all.Skip(1).Select(lane => lane.OpenAsync(cancellation)));
             return connection;
         }
         catch (Exception e)
@@ -39,6 +58,27 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
             if (e is GrpcException) throw new DistTrainException(ExitCode.ClusterLost, $"server {server.Member} at {server.Endpoint}: {ServiceMethods.Describe(e)}", e);
             throw;
         }
+
+        // Only the first can find that memory is shared, and then it is the only one.
+        Connection Open(Lane lane) => new(
+            _invokers.GetOrAdd((server.Endpoint, lane.Index), static (key, connect) => connect(key.Endpoint), connect), server.Partition, term, incarnation, sink, shares(server) && lane.Index == 0, lane);
+    }
+
+    /// <summary>Several connections to one server: lost when one of them is.</summary>
+    private sealed class LanedConnection(Connection[] lanes) : IServerConnection
+    {
+        private readonly Task<string?> _lost = AnyLostAsync(lanes);
+
+        public Task<string?> Lost => _lost;
+
+        public void Push(in SegmentHeader header, NativeSpan payload) => lanes[Lane.Of(header.Bucket, lanes.Length)].Push(header, payload);
+
+        public async ValueTask DisposeAsync()
+        {
+            foreach (Connection lane in lanes) await lane.DisposeAsync();
+        }
+
+        private static async Task<string?> AnyLostAsync(Connection[] lanes) => await await Task.WhenAny(lanes.Select(lane => lane.Lost));
     }
 
     private sealed class Connection : IServerConnection, IPayloadSink<Wire.Weights>
@@ -63,10 +103,10 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         private volatile bool _shares;
         private bool _closing;
 
-        public Connection(IGrpcInvoker invoker, int partition, long term, ulong incarnation, IWeightsSink sink, bool share)
+        public Connection(IGrpcInvoker invoker, int partition, long term, ulong incarnation, IWeightsSink sink, bool share, Lane lane)
         {
-            (_sink, _wanted) = (sink, () => sink.Lacks(partition));
-            var request = new Wire.SubscribeRequest { Term = term, Incarnation = incarnation, HostIdentity = share ? HostIdentity.Own : "" };
+            (_sink, _wanted, Lanes) = (sink, () => sink.Lacks(partition), lane.Count);
+            var request = new Wire.SubscribeRequest { Term = term, Incarnation = incarnation, HostIdentity = share ? HostIdentity.Own : "", Lane = lane.Index, Lanes = lane.Count > 1 ? lane.Count : 0 };
             _line = request.HostIdentity.Length > 0 ? SharedLine<LineMessage>.Create() : null;
             if (_line is not null) request.Line = SharedRegions.Name(_line.Own, 0, SharedLine<LineMessage>.Length);
             _weights = invoker.Send(ServiceMethods.Subscribe, request);
@@ -74,6 +114,9 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         }
 
         public Task<string?> Lost => _lost.Task;
+
+        /// <summary>Over how many connections the server sends; known once this one is open.</summary>
+        public int Lanes { get; private set; }
 
         // The headers come once the server has accepted the subscription, so a refusal is this connection's failure.
         public async Task OpenAsync(CancellationToken cancellation)
@@ -116,6 +159,7 @@ public sealed class GrpcTensorChannel(Func<string, IGrpcInvoker> connect, bool s
         {
             if (header.Line is { } theirs)
             {
+                Lanes = Math.Min(header.Lanes, Lanes);
                 Join(theirs);
                 return PayloadTarget.Drop;
             }

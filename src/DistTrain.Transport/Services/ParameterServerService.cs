@@ -37,10 +37,12 @@ public static class ParameterServerService
         bool share = request.HostIdentity.Length > 0 && request.HostIdentity == HostIdentity.Own;
         using WorkerLine? line = share && request.Line is { } offered ? WorkerLine.TryJoin(port, SharedRegions.NameOf(offered), call.Cancellation) : null;
         CancellationToken ending = line?.Broken ?? call.Cancellation;
-        using IWeightsSubscription subscription = port.Subscribe(request.Term, request.Incarnation, inline: line is not null);
+        // What lies in shared memory is only announced: one connection is enough.
+        Lane lane = share ? default : LaneOf(request);
+        using IWeightsSubscription subscription = port.Subscribe(request.Term, request.Incarnation, inline: line is not null, lane);
         await call.SendHeadersAsync();
         // Before anything else, so that nothing overtakes what goes over the line.
-        if (request.Line is not null) await responses.WriteAsync(new Wire.Weights { Line = line?.Name ?? new() }, ending);
+        if (request.Line is not null) await responses.WriteAsync(new Wire.Weights { Line = line?.Name ?? new(), Lanes = lane.Count }, ending);
         line?.Begin();
 
         try
@@ -76,7 +78,12 @@ public static class ParameterServerService
         }
     }
 
-    private sealed class SegmentSink(IParameterServerPort port) : IPayloadSink<Wire.Segment>
+    private static Lane LaneOf(Wire.SubscribeRequest request) =>
+        request.Lanes is >= 0 and <= Lane.Most && request.Lane >= 0 && request.Lane < Math.Max(request.Lanes, 1)
+            ? new Lane(request.Lane, request.Lanes)
+            : throw new GrpcException(GrpcStatusCode.InvalidArgument, $"lane {request.Lane} of {request.Lanes}: expected 0 to {Lane.Most} lanes and one of them");
+
+    internal sealed class SegmentSink(IParameterServerPort port) : IPayloadSink<Wire.Segment>
     {
         private ISegmentBuffer? _buffer;
 

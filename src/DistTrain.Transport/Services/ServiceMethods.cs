@@ -11,7 +11,8 @@ internal static class ServiceMethods
     private static readonly ServiceDescriptor Coordinator = Wire.CoordinatorReflection.Descriptor.Services[0];
     private static readonly ServiceDescriptor Server = Wire.ParameterServerReflection.Descriptor.Services[0];
 
-    public static readonly GrpcMethod<Wire.MemberMessage, Wire.CoordinatorMessage> Join = new(Coordinator.FindMethodByName("Join"));
+    // These have lists, of which one byte may become many; the longest is that of a watched model's blocks.
+    public static readonly GrpcMethod<Wire.MemberMessage, Wire.CoordinatorMessage> Join = new(Coordinator.FindMethodByName("Join")) { MostBytes = 32 << 20 };
     public static readonly GrpcMethod<Wire.CheckpointPiece, Wire.SaveCheckpointReply> SaveCheckpoint = new(Coordinator.FindMethodByName("SaveCheckpoint"));
     public static readonly GrpcMethod<Wire.LoadCheckpointRequest, Wire.CheckpointPiece> LoadCheckpoint = new(Coordinator.FindMethodByName("LoadCheckpoint"));
     public static readonly GrpcMethod<Wire.ProbeRequest, Wire.ProbeReply> Probe = new(Coordinator.FindMethodByName("Probe"));

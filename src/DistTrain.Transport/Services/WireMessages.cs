@@ -11,6 +11,9 @@ namespace DistTrain.Transport.Services;
 /// <summary>Translates between the messages of the cluster and those of <c>proto/disttrain/v1</c>.</summary>
 internal static class WireMessages
 {
+    // More than a timer takes is no timeout.
+    private const long MostMilliseconds = int.MaxValue;
+
     public static Wire.MemberMessage ToWire(Msg.MemberMessage message) => message switch
     {
         Msg.JoinRequest m => new()
@@ -29,7 +32,7 @@ internal static class WireMessages
         },
         Msg.JoinReady m => new() { JoinReady = new() { JobHash = m.JobHash, DataHash = m.DataHash, LinkLatencySeconds = m.Link.Latency, LinkBytesPerSecond = m.Link.BytesPerSecond } },
         Msg.Heartbeat => new() { Heartbeat = new() },
-        Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span) } },
+        Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span), Held = m.Held is { } held ? ToWire(held) : null } },
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
         Msg.PartitionReady m => new() { PartitionReady = new() { Term = m.Term, Partition = m.Partition, Version = m.Version } },
         Msg.StepApplied m => new() { StepApplied = new() { Term = m.Term, Partition = m.Partition, Step = m.Step, Stats = ToWire(m.Stats), Segments = m.Segments, StalenessSum = m.StalenessSum, StalenessMax = m.StalenessMax, PushedBytes = m.Traffic.Pushed, BroadcastBytes = m.Traffic.Broadcast } },
@@ -53,6 +56,8 @@ internal static class WireMessages
             },
         },
         Msg.EvaluationReduced m => new() { EvaluationReduced = new() { Term = m.Term, Version = m.Version, Stats = ToWire(m.Stats) } },
+        Msg.ServerUnreachable m => new() { ServerUnreachable = new() { Term = m.Term, Partition = m.Partition, Cause = m.Cause } },
+        Msg.ServerReached m => new() { ServerReached = new() { Term = m.Term, Partition = m.Partition } },
         Msg.Leaving m => new() { Leaving = new() { Reason = m.Reason } },
         Msg.Failed m => new() { Failed = new() { Cause = m.Cause, ExitCode = (int)m.Exit } },
         _ => throw new ArgumentException($"{message.GetType().Name} has no form on the wire", nameof(message)),
@@ -64,7 +69,10 @@ internal static class WireMessages
         Wire.MemberMessage.BodyOneofCase.JoinRequest => FromWire(message.JoinRequest),
         Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(message.JoinReady.JobHash, message.JoinReady.DataHash) { Link = Speed(message.JoinReady) },
         Wire.MemberMessage.BodyOneofCase.Heartbeat => new Msg.Heartbeat(),
-        Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory),
+        Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory)
+        {
+            Held = message.TermAccepted.Held is { } held ? FromWire(held) : null,
+        },
         Wire.MemberMessage.BodyOneofCase.TermRefused => new Msg.TermRefused(message.TermRefused.Term, message.TermRefused.HighestTerm),
         Wire.MemberMessage.BodyOneofCase.PartitionReady => new Msg.PartitionReady(message.PartitionReady.Term, message.PartitionReady.Partition, message.PartitionReady.Version),
         Wire.MemberMessage.BodyOneofCase.StepApplied => new Msg.StepApplied(message.StepApplied.Term, message.StepApplied.Partition, message.StepApplied.Step, FromWire(message.StepApplied.Stats))
@@ -82,6 +90,8 @@ internal static class WireMessages
             message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
         Wire.MemberMessage.BodyOneofCase.Watched => FromWire(message.Watched),
         Wire.MemberMessage.BodyOneofCase.EvaluationReduced => new Msg.EvaluationReduced(message.EvaluationReduced.Term, message.EvaluationReduced.Version, FromWire(message.EvaluationReduced.Stats)),
+        Wire.MemberMessage.BodyOneofCase.ServerUnreachable => new Msg.ServerUnreachable(message.ServerUnreachable.Term, message.ServerUnreachable.Partition, message.ServerUnreachable.Cause),
+        Wire.MemberMessage.BodyOneofCase.ServerReached => new Msg.ServerReached(message.ServerReached.Term, message.ServerReached.Partition),
         Wire.MemberMessage.BodyOneofCase.Leaving => new Msg.Leaving(message.Leaving.Reason),
         Wire.MemberMessage.BodyOneofCase.Failed => new Msg.Failed(message.Failed.Cause, (ExitCode)message.Failed.ExitCode),
         _ => null,
@@ -99,7 +109,19 @@ internal static class WireMessages
         Msg.AcceptTerm m => new() { AcceptTerm = new() { Term = m.Term } },
         Msg.OwnPartition m => new()
         {
-            OwnPartition = new() { Term = m.Term, Partition = m.Partition, Partitions = m.Partitions, BucketLength = m.BucketLength, Version = m.Version, Shares = { m.Shares } },
+            OwnPartition = new()
+            {
+                Term = m.Term,
+                Partition = m.Partition,
+                Partitions = m.Partitions,
+                BucketLength = m.BucketLength,
+                Version = m.Version,
+                Shares = { m.Shares },
+                Keep = m.Keep,
+                IsReplica = m.IsReplica,
+                Replica = m.Replica is { } replica ? ToWire(replica) : null,
+                Replicated = m.Replicated,
+            },
         },
         Msg.Topology m => new() { Topology = ToWire(m) },
         Msg.Assignment m => new() { Assignment = new() { Term = m.Term, Shards = { m.Shards } } },
@@ -116,9 +138,10 @@ internal static class WireMessages
             },
         },
         Msg.Evaluate m => new() { Evaluate = new() { Term = m.Term, Version = m.Version, Shards = { m.Shards } } },
-        Msg.NormsDecided m => new() { NormsDecided = new() { Term = m.Term, Step = m.Step, Squares = { m.Squares } } },
+        Msg.NormsDecided m => new() { NormsDecided = ToWire(m) },
         Msg.MissingAsked m => new() { MissingAsked = new() { Term = m.Term, Step = m.Step, Evaluation = m.Evaluation } },
         Msg.Assist m => new() { Assist = new() { Term = m.Term, Step = m.Step, Until = m.Until, Shards = { m.Shards } } },
+        Msg.Evicted m => new() { Evicted = new() { Cause = m.Cause } },
         Msg.Stop m => new() { Stop = new() { Reason = m.Reason, ExitCode = (int)m.Exit } },
         _ => throw new ArgumentException($"{message.GetType().Name} has no form on the wire", nameof(message)),
     };
@@ -133,12 +156,18 @@ internal static class WireMessages
         },
         Wire.CoordinatorMessage.BodyOneofCase.TraceWanted => new Msg.TraceWanted(),
         Wire.CoordinatorMessage.BodyOneofCase.Welcome => new Msg.Welcome(
-            new MemberId(message.Welcome.Member), message.Welcome.Term, TimeSpan.FromMilliseconds(message.Welcome.FailureTimeoutMs)),
+            new MemberId(message.Welcome.Member), message.Welcome.Term, TimeSpan.FromMilliseconds(Math.Clamp(message.Welcome.FailureTimeoutMs, 0, MostMilliseconds))),
         Wire.CoordinatorMessage.BodyOneofCase.Refused => new Msg.Refused(message.Refused.Reason, (ExitCode)message.Refused.ExitCode),
         Wire.CoordinatorMessage.BodyOneofCase.AcceptTerm => new Msg.AcceptTerm(message.AcceptTerm.Term),
         Wire.CoordinatorMessage.BodyOneofCase.OwnPartition => new Msg.OwnPartition(
             message.OwnPartition.Term, message.OwnPartition.Partition, message.OwnPartition.Partitions, message.OwnPartition.BucketLength, message.OwnPartition.Version)
-        { Shares = [.. message.OwnPartition.Shares] },
+        {
+            Shares = [.. message.OwnPartition.Shares],
+            Keep = message.OwnPartition.Keep,
+            IsReplica = message.OwnPartition.IsReplica,
+            Replica = message.OwnPartition.Replica is { } replica ? FromWire(replica) : null,
+            Replicated = message.OwnPartition.Replicated,
+        },
         Wire.CoordinatorMessage.BodyOneofCase.Topology => FromWire(message.Topology),
         Wire.CoordinatorMessage.BodyOneofCase.Assignment => new Msg.Assignment(message.Assignment.Term, [.. message.Assignment.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.Clock => new Msg.Clock(
@@ -147,9 +176,10 @@ internal static class WireMessages
             RateFactor = message.Clock.HasRateFactor ? message.Clock.RateFactor : 1,
         },
         Wire.CoordinatorMessage.BodyOneofCase.Evaluate => new Msg.Evaluate(message.Evaluate.Term, message.Evaluate.Version, [.. message.Evaluate.Shards]),
-        Wire.CoordinatorMessage.BodyOneofCase.NormsDecided => new Msg.NormsDecided(message.NormsDecided.Term, message.NormsDecided.Step, [.. message.NormsDecided.Squares]),
+        Wire.CoordinatorMessage.BodyOneofCase.NormsDecided => FromWire(message.NormsDecided),
         Wire.CoordinatorMessage.BodyOneofCase.MissingAsked => new Msg.MissingAsked(message.MissingAsked.Term, message.MissingAsked.Step, message.MissingAsked.Evaluation),
         Wire.CoordinatorMessage.BodyOneofCase.Assist => new Msg.Assist(message.Assist.Term, message.Assist.Step, message.Assist.Until, [.. message.Assist.Shards]),
+        Wire.CoordinatorMessage.BodyOneofCase.Evicted => new Msg.Evicted(message.Evicted.Cause),
         Wire.CoordinatorMessage.BodyOneofCase.Stop => new Msg.Stop(message.Stop.Reason, (ExitCode)message.Stop.ExitCode),
         _ => null,
     };
@@ -234,14 +264,46 @@ internal static class WireMessages
         Term = topology.Term,
         BucketLength = topology.BucketLength,
         Shares = { topology.Shares },
-        Servers = { topology.Servers.Select(s => new Wire.ServerAddress { Partition = s.Partition, Member = s.Member.Value, Endpoint = s.Endpoint }) },
+        Servers = { topology.Servers.Select(ToWire) },
+        Replicated = topology.Replicated,
     };
 
     private static Msg.Topology FromWire(Wire.Topology topology) => new(
         topology.Term, topology.BucketLength,
-        topology.Servers.Select(s => new ServerAddress(s.Partition, new MemberId(s.Member), s.Endpoint)).ToImmutableArray())
+        topology.Servers.Select(FromWire).ToImmutableArray())
     {
         Shares = [.. topology.Shares],
+        Replicated = topology.Replicated,
+    };
+
+    private static Wire.ServerAddress ToWire(ServerAddress server) => new() { Partition = server.Partition, Member = server.Member.Value, Endpoint = server.Endpoint };
+
+    private static ServerAddress FromWire(Wire.ServerAddress server) => new(server.Partition, new MemberId(server.Member), server.Endpoint);
+
+    private static Wire.NormsDecided ToWire(Msg.NormsDecided norms) => new() { Term = norms.Term, Step = norms.Step, Squares = { norms.Squares } };
+
+    private static Msg.NormsDecided FromWire(Wire.NormsDecided norms) => new(norms.Term, norms.Step, [.. norms.Squares]);
+
+    private static Wire.HeldPartition ToWire(Msg.HeldPartition held) => new()
+    {
+        Term = held.Term,
+        Partition = held.Partition,
+        Partitions = held.Partitions,
+        BucketLength = held.BucketLength,
+        Shares = { held.Shares },
+        IsReplica = held.IsReplica,
+        IsAhead = held.IsAhead,
+        Version = held.Version,
+        Applied = { held.Applied.Select(a => new Wire.AppliedStep { Step = a.Step, Stats = ToWire(a.Stats) }) },
+        Norms = held.Norms is { } norms ? ToWire(norms) : null,
+    };
+
+    private static Msg.HeldPartition FromWire(Wire.HeldPartition held) => new(held.Term, held.Partition, held.Partitions, held.BucketLength, held.IsReplica, held.Version)
+    {
+        IsAhead = held.IsAhead,
+        Shares = [.. held.Shares],
+        Applied = [.. held.Applied.Select(a => new Msg.AppliedStep(a.Step, FromWire(a.Stats)))],
+        Norms = held.Norms is { } norms ? FromWire(norms) : null,
     };
 
     // Numbers of a peer: what isn't one counts as not measured.

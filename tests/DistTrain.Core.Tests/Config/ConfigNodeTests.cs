@@ -99,4 +99,20 @@ public class ConfigNodeTests
     {
         Assert.Equal(expected, NearestName.Of(name, ["learning_rate", "dense", "relu", "tanh"]));
     }
+
+    [Fact]
+    public void Hint_ForAVeryLongName_TakesLittleMemory()
+    {
+        string name = new('x', 1 << 20);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        _ = NearestName.Of(name, ["weights", "momentum"]);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 8 << 20);
+    }
+
+    [Fact]
+    public void Path_WithinANode_GoesOnFromIt()
+    {
+        ConfigNode map = ConfigNode.NewMap("model", "j:1"), list = ConfigNode.NewList("[2]", "j:1", map);
+        Assert.Equal("model[2].out", ConfigNode.NewScalar("1", ".out", "j:1", list).Path);
+    }
 }

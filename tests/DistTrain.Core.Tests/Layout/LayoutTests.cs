@@ -91,4 +91,17 @@ public class LayoutTests
         ParameterLayout layout = Layout(10);
         Assert.Throws<ArgumentOutOfRangeException>(() => new BucketPlan(layout, 2, 4096));
     }
+
+    [Theory]
+    [InlineData(0, 0, 16)]
+    [InlineData(-1, 0, 16)]
+    [InlineData(int.MaxValue, 0, 16)]
+    [InlineData(1, 2, 16)]
+    [InlineData(1, 0, 0)]
+    public void Ordered_WhatCannotBeCut_IsRefusedBeforeMemoryIsTaken(int partitions, int shares, int bucketLength)
+    {
+        var layout = new ParameterLayout([("a", [64], TensorRole.Parameter)]);
+        var e = Assert.Throws<DistTrainException>(() => BucketPlan.Ordered(layout, partitions, [.. Enumerable.Repeat(1, shares)], bucketLength));
+        Assert.Equal(ExitCode.ClusterLost, e.ExitCode);
+    }
 }

@@ -1,3 +1,4 @@
+using System.IO.Pipes;
 using DistTrain.Core.Memory;
 
 namespace DistTrain.Core.Tests.Memory;
@@ -90,5 +91,15 @@ public sealed unsafe class SharedRegionTests
         Assert.Equal((1, 0), (own[(3 * page) - 1], own[3 * page]));
         own[3 * page] = 2;
         Assert.Equal(4, theirs[page]);
+    }
+
+    [Fact]
+    public void Open_OfAPipeThatNobodyWritesTo_ReturnsAtOnce()
+    {
+        if (!SharedRegion.IsSupported) return;
+        using SharedRegion made = SharedRegion.Create(100)!;
+        using var pipe = new AnonymousPipeServerStream(PipeDirection.In);
+        pipe.DisposeLocalCopyOfClientHandle();
+        Assert.Null(SharedRegion.Open(made.Name with { File = (int)pipe.SafePipeHandle.DangerousGetHandle() }));
     }
 }

@@ -144,4 +144,14 @@ public sealed class ImageFolderSourceTests : IDisposable
         Assert.Equal(ExitCode.BadData, e.ExitCode);
         Assert.Contains("2.png: can't be decoded", e.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Load_ManyPixelsInAFewBytes_AreRefusedBeforeMemoryIsTaken()
+    {
+        byte[] png = Png(1, 2, 2, new byte[4]);
+        BinaryPrimitives.WriteInt32BigEndian(png.AsSpan(16), 16_000);
+        BinaryPrimitives.WriteInt32BigEndian(png.AsSpan(20), 16_000);
+        Write("a/1.png", png);
+        Assert.Contains("can't hold", Assert.Throws<DistTrainException>(() => Load()).Message, StringComparison.Ordinal);
+    }
 }

@@ -182,4 +182,34 @@ public sealed class NumpySourceTests : IDisposable
         using DataFile longer = DataFile.Open(path);
         Assert.Contains("bytes after the end", Assert.Throws<DistTrainException>(() => NpyFile.Read(longer, mapFrom: 1)).Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Load_ArchiveThatClaimsGigabytes_IsRefusedBeforeMemoryIsTaken()
+    {
+        using var memory = new MemoryStream();
+        using (var archive = new ZipArchive(memory, ZipArchiveMode.Create))
+        {
+            using Stream entry = archive.CreateEntry("x.npy").Open();
+            entry.Write(Npy("<f4", new float[2], "2,"));
+        }
+
+        byte[] zip = memory.ToArray();
+        int listed = zip.AsSpan().IndexOf("PK\u0001\u0002"u8);
+        BitConverter.TryWriteBytes(zip.AsSpan(listed + 24), 1 << 30);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        var e = Assert.Throws<DistTrainException>(() => DatasetLoader.Load(new() { Path = _files.Write("f.npz", zip) }, 1));
+        Assert.Contains("can't hold", e.Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 16 << 20);
+    }
+
+    [Fact]
+    public void Load_OneHighLabel_TakesLittleMemory()
+    {
+        byte[] x = Npy("<f4", new float[] { 1, 2 }, "2,"), y = Npy("<i4", new[] { 0, 999_999 }, "2,");
+        _ = LoadArrays(x, y);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        LoadedData data = LoadArrays(x, y);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);
+        Assert.Equal((1_000_000, "999999"), (data.ClassNames.Count, data.ClassNames[^1]));
+    }
 }

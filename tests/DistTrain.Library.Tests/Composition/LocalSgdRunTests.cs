@@ -67,6 +67,21 @@ public sealed class LocalSgdRunTests : IDisposable
         Assert.Equal((whole.Steps, whole.WeightsSha256), (rest.Steps, rest.WeightsSha256));
     }
 
+    // 1,438 examples are 12 mini-batches of 128.
+    [Theory]
+    [InlineData(1, GradientWire.Float32, "for 1 mini-batch between two steps; the weights are the same for any cluster, but others")]
+    [InlineData(5, GradientWire.Int8, "for 5 mini-batches between two steps; the weights are the same for any cluster, but others")]
+    [InlineData(1_000_000, GradientWire.Float32, "for a whole epoch (12 mini-batches) between two steps; the weights are the same for any cluster, but others")]
+    [InlineData(5, GradientWire.TopK, "for 5 mini-batches between two steps; the weights are others than those of sync")]
+    public async Task Run_SaysWhatARoundIs(int every, GradientWire wire, string expected)
+    {
+        var recorder = new Recorder();
+        Job job = Of(every, new SgdSpec(1, 0)) with { Training = new() { Epochs = 1 }, Wire = new() { Gradients = wire } };
+        await using var run = new InProcessRun(job, resume: false, save: false, recorder);
+        await run.RunAsync(CancellationToken.None);
+        Assert.Contains(expected, Assert.Single(recorder.Notes, n => n.Contains("local_sgd", StringComparison.Ordinal)), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("training: { clip_norm: 1 }", "clip_norm")]
     [InlineData("training: { precision: fp16 }", "fp16")]

@@ -45,7 +45,7 @@ public class JobReaderTests
             schedule: { cosine: { warmup_steps: 5, final_factor: 0.1 } }
             batch: { size: 1_000, shards: 16 }
             training: { epochs: 3, max_steps: 77, ema: 0.99, early_stopping: { patience: 4, minimum_change: 0.01, monitor: accuracy } }
-            cluster: { workers: 9, servers: 2, threads: 3, failure_timeout: 500ms, bucket_length: 8192 }
+            cluster: { workers: 9, servers: 2, threads: 3, failure_timeout: 500ms, bucket_length: 8192, connections: 4 }
             checkpoint: { path: ~/runs/x, every: 500 steps, keep: 7 }
             """,
             "job.yaml");
@@ -57,7 +57,7 @@ public class JobReaderTests
         Assert.Equal(new CosineSchedule(5, 0.1), job.Schedule);
         Assert.Equal(new BatchOptions { Size = 1000, Shards = 16 }, job.Batch);
         Assert.Equal(new TrainingOptions { Epochs = 3, MaxSteps = 77, Ema = 0.99, EarlyStopping = new(4, 0.01, MonitoredFigure.Accuracy) }, job.Training);
-        Assert.Equal(new ClusterOptions { Workers = 9, Servers = 2, Threads = 3, FailureTimeout = TimeSpan.FromMilliseconds(500), BucketLength = 8192 }, job.Cluster);
+        Assert.Equal(new ClusterOptions { Workers = 9, Servers = 2, Threads = 3, FailureTimeout = TimeSpan.FromMilliseconds(500), BucketLength = 8192, Connections = 4 }, job.Cluster);
         Assert.Equal((CheckpointInterval.Steps(500), 7), (job.Checkpoint.Every, job.Checkpoint.Keep));
         Assert.DoesNotContain("~", job.RunDirectory, StringComparison.Ordinal);
     }
@@ -75,6 +75,7 @@ public class JobReaderTests
     [InlineData("batch: { size: 100, micro_size: 12 }", "job.yaml:3: batch.micro_size: expected at least 13, the examples of one of 8 shards of 100, got '12'; raise 'batch.shards' for smaller ones")]
     [InlineData("optimizer: { sgd: { groups: { match: a } } }", "job.yaml:3: optimizer.sgd.groups: expected a list of groups such as [{ match: '*.bias', weight_decay: 0 }], got a map")]
     [InlineData("training: { precision: half }", "job.yaml:3: training.precision: expected fp32, bf16 or fp16, got 'half'")]
+    [InlineData("wire: bf16", "job.yaml:3: wire: expected a map with the key 'gradients', got 'bf16'")]
     [InlineData("wire: { gradients: int7 }", "job.yaml:3: wire.gradients: unknown format 'int7'; did you mean 'int8'?")]
     [InlineData("wire: { gradients: { int8: { fraction: 0.1 } } }", "job.yaml:3: wire.gradients.int8: 'int8' takes no options, got a map")]
     [InlineData("wire: { gradients: { top_k: { fraction: 0.6 } } }", "job.yaml:3: wire.gradients.top_k.fraction: 0.6 is out of range: expected 1E-06 to 0.5")]

@@ -139,7 +139,7 @@ public class JobTests
     [InlineData("data.name=csv")]
     [InlineData("cluster={ consistency: { ssp: 0 } }")]
     [InlineData("cluster={ consistency: sync }")]
-    [InlineData("cluster={ workers: 9, servers: 3, threads: 2, failure_timeout: 9s, bucket_length: 4096 }")]
+    [InlineData("cluster={ workers: 9, servers: 3, threads: 2, failure_timeout: 9s, bucket_length: 4096, connections: 4 }")]
     [InlineData("checkpoint={ path: x, every: 3 steps, keep: 1 }")]
     [InlineData("batch.micro_size=32")]
     [InlineData("training={ epochs: 99, max_steps: 7, early_stopping: { patience: 2 } }")]

@@ -98,4 +98,15 @@ public class YamlTreeTests
         Assert.Equal(ExitCode.BadUsage, e.ExitCode);
         return e.Message;
     }
+
+    /// <summary>Each node's dotted path as a text of its own came to gigabytes.</summary>
+    [Fact]
+    public void ToConfig_LongKeyAboveManyItems_TakesMemoryByItsSize()
+    {
+        string text = $"? '{new string('k', 100_000)}'\n: [{string.Join(", ", Enumerable.Repeat("a", 20_000))}]\n";
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        ConfigNode node = JobReader.ParseConfig(text, "job.yaml");
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 200 << 20);
+        Assert.EndsWith("kk[19999]", node.Entries[0].Value.Items[^1].Path, StringComparison.Ordinal);
+    }
 }

@@ -24,21 +24,28 @@ internal sealed class AssistCluster : IDisposable
 
     private const int BatchSize = 24;
     private const int Examples = 60;
+    private const int StepsPerEpoch = 3;
 
     private static readonly Model Net = Model.Build(new([Layers.Dense(6), Layers.Tanh(), Layers.Dense(3)]), Losses.SoftmaxCrossEntropy, [5], 3, 0);
 
     private readonly Rig _rig;
     private readonly WireOptions _wire;
+    private readonly int? _every;
     private readonly BucketPlan _plan = new(Net.Layout, 2, 16);
     private readonly List<Server> _servers = [];
     private readonly Dictionary<long, int> _cuts = [];
     private readonly long _steps;
     private bool _begun;
 
-    public AssistCluster(int workers, long steps, WireOptions? wire = null)
+    /// <param name="workers">Workers.</param>
+    /// <param name="steps">Steps of the job.</param>
+    /// <param name="wire">How segments and weights travel.</param>
+    /// <param name="localEvery">In local SGD, the mini-batches of a step.</param>
+    public AssistCluster(int workers, long steps, WireOptions? wire = null, int? localEvery = null)
     {
-        (_steps, _wire) = (steps, wire ?? WireOptions.Exact);
-        _rig = new Rig(StepClockTests.Plan(stepsPerEpoch: 3, totalSteps: steps, workers: workers, servers: 2) with
+        (_steps, _wire, _every) = (steps, wire ?? WireOptions.Exact, localEvery);
+        int stepsPerEpoch = (StepsPerEpoch + (localEvery ?? 1) - 1) / (localEvery ?? 1);
+        _rig = new Rig(StepClockTests.Plan(stepsPerEpoch: stepsPerEpoch, totalSteps: steps, workers: workers, servers: 2) with
         {
             Shards = Shards,
             BucketLength = 16,
@@ -50,6 +57,9 @@ internal sealed class AssistCluster : IDisposable
         Workers.AddRange(links.Select((link, i) => new Member(this, link, (ulong)i + 1)));
         _begun = true;
     }
+
+    /// <summary>The layout of the network that is trained.</summary>
+    public static ParameterLayout Layout => Net.Layout;
 
     public List<Member> Workers { get; } = [];
 
@@ -133,8 +143,9 @@ internal sealed class AssistCluster : IDisposable
         public Server(AssistCluster cluster, Rig.Link link, Partition partition)
         {
             (_cluster, _link) = (cluster, link);
-            var optimizer = new SgdSpec(LearningRate: 0.1, Momentum: 0.9);
-            _state = new PartitionState(Net.Layout, partition, new UpdateRule(optimizer.Create(), optimizer.StateVectors, _ => 0.1) { Wire = cluster._wire });
+            // In local SGD what the shards moved by: its whole mean.
+            UpdateRule rule = cluster._every is null ? MiniBatchRule() : Rule(new SgdSpec(LearningRate: 1, Momentum: 0));
+            _state = new PartitionState(Net.Layout, partition, rule with { Wire = cluster._wire });
             foreach (Bucket bucket in partition.Buckets)
             {
                 float[] values = new float[bucket.Length];
@@ -219,8 +230,12 @@ internal sealed class AssistCluster : IDisposable
         public Member(AssistCluster cluster, Rig.Link link, ulong incarnation)
         {
             (_cluster, _link) = (cluster, link);
-            WorkerSetup setup = new(Net, Data(Examples), Data(20), 1, BatchSize, Shards, 1) { Wire = cluster._wire };
-            _worker = new Training.Worker.Worker(setup, this, incarnation, TimeSpan.Zero, _ => { });
+            WorkerSetup setup = new(Net, Data(Examples), Data(20), 1, BatchSize, Shards, 1)
+            {
+                Wire = cluster._wire,
+                Local = cluster._every is { } every ? new LocalRule(every, MiniBatchRule()) : null,
+            };
+            _worker = new Training.Worker.Worker(setup, this, incarnation, TimeSpan.Zero, _ => { }, _ => { });
         }
 
         public bool Asleep { get; set; }
@@ -328,6 +343,10 @@ internal sealed class AssistCluster : IDisposable
         {
         }
     }
+
+    private static UpdateRule MiniBatchRule() => Rule(new SgdSpec(LearningRate: 0.1, Momentum: 0.9));
+
+    private static UpdateRule Rule(OptimizerSpec optimizer) => new(optimizer.Create(), optimizer.StateVectors, _ => optimizer.LearningRate);
 
     private static ArrayDataset Data(int examples)
     {

@@ -9,36 +9,54 @@ public class AssistClusterTests
 {
     private const long Steps = 60;
 
+    /// <summary>What may decide the bits of a job whose steps wait for each other.</summary>
+    public enum Way
+    {
+        Exact,
+        BFloat16,
+        Int8,
+        LocalSgd,
+        LocalSgdInInt8,
+    }
+
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Worker_ThatSleepsToTheEnd_IsDoneWithout(bool rounds)
+    [InlineData(Way.Exact)]
+    [InlineData(Way.BFloat16)]
+    [InlineData(Way.Int8)]
+    [InlineData(Way.LocalSgd)]
+    [InlineData(Way.LocalSgdInInt8)]
+    public void Worker_ThatSleepsToTheEnd_IsDoneWithout(Way way)
     {
         for (int seed = 0; seed < 10; seed++)
         {
             var random = new Random(seed);
-            using var cluster = new AssistCluster(3, Steps, Wire(rounds));
+            using var cluster = Cluster(3, way);
             cluster.Run(random, () => cluster.Committed == 10);
             cluster.Workers[seed % 3].Asleep = true;
             int pushed = cluster.Workers[seed % 3].Pushed;
             cluster.Run(random, () => cluster.Outcome is not null);
             Assert.Equal((ExitCode.Done, Steps), (cluster.Outcome!.Exit, cluster.Outcome.Version));
-            Assert.Equal(Expected(rounds), cluster.Weights());
+            Assert.Equal(Expected(way), cluster.Weights());
             Assert.Equal(pushed, cluster.Workers[seed % 3].Pushed);
             // It had two or three shards of each step.
             Assert.InRange(cluster.Outcome.AssistedShards, 2 * 40, 3 * 50);
         }
     }
 
-    [Fact]
-    public void Workers_ThatSleepNowAndThen_LeaveTheSameBits()
+    [Theory]
+    [InlineData(Way.Exact)]
+    [InlineData(Way.Int8)]
+    [InlineData(Way.LocalSgd)]
+    [InlineData(Way.LocalSgdInInt8)]
+    public void Workers_ThatSleepNowAndThen_LeaveTheSameBits(Way way)
     {
+        float[] expected = Expected(way);
         long assisted = 0;
         var seen = new Dictionary<(long Step, int Bucket, ShardRange Shards), float[]>();
         for (int seed = 0; seed < 30; seed++)
         {
             var random = new Random(100 + seed);
-            using var cluster = new AssistCluster(4, Steps) { Seen = seen };
+            using var cluster = Cluster(4, way, seen);
             // What is usual has to be known first.
             cluster.Run(random, () => cluster.Committed == 5);
             while (cluster.Outcome is null)
@@ -52,7 +70,7 @@ public class AssistClusterTests
             }
 
             assisted += cluster.Outcome.AssistedShards;
-            Assert.Equal(Expected(false), cluster.Weights());
+            Assert.Equal(expected, cluster.Weights());
         }
 
         Assert.True(assisted > 0);
@@ -62,7 +80,7 @@ public class AssistClusterTests
     public void Worker_ThatWokeUp_DoesItsSharesAgain()
     {
         var random = new Random(4);
-        using var cluster = new AssistCluster(3, Steps);
+        using var cluster = Cluster(3, Way.Exact);
         cluster.Run(random, () => cluster.Committed == 7);
         cluster.Workers[1].Asleep = true;
         cluster.Run(random, () => cluster.Committed == 25);
@@ -71,16 +89,35 @@ public class AssistClusterTests
         cluster.Run(random, () => cluster.Outcome is not null);
         // An order lasts 32 steps at most; after that nobody else does its shards.
         Assert.True(cluster.Workers[1].Pushed - pushed > 2 * 3, $"{cluster.Workers[1].Pushed - pushed} shards");
-        Assert.Equal(Expected(false), cluster.Weights());
+        Assert.Equal(Expected(Way.Exact), cluster.Weights());
     }
 
-    private static WireOptions Wire(bool rounds) => rounds ? WireOptions.Of(FloatFormat.BFloat16) : WireOptions.Exact;
-
-    private static float[] Expected(bool rounds)
+    // Without rounding, or with: by itself, or by random numbers that the node keys; a step of one mini-batch or of two.
+    private static AssistCluster Cluster(int workers, Way way, Dictionary<(long Step, int Bucket, ShardRange Shards), float[]>? seen = null)
     {
-        using var one = new AssistCluster(1, Steps, Wire(rounds));
+        WireOptions wire = way switch
+        {
+            Way.BFloat16 => WireOptions.Of(FloatFormat.BFloat16),
+            Way.Int8 or Way.LocalSgdInInt8 => new WireOptions(new Int8Format(AssistCluster.Layout, 3), WireFormat.Exact),
+            _ => WireOptions.Exact,
+        };
+        return new AssistCluster(workers, Steps, wire, way is Way.LocalSgd or Way.LocalSgdInInt8 ? 2 : null) { Seen = seen ?? [] };
+    }
+
+    private static float[] Expected(Way way)
+    {
+        using AssistCluster one = Cluster(1, way);
         one.Run(new Random(0), () => one.Outcome is not null);
         Assert.Equal(0, one.Outcome!.AssistedShards);
         return one.Weights();
+    }
+
+    [Fact]
+    public void Ways_ComeToBitsOfTheirOwn()
+    {
+        // Else the tests above would say nothing of these.
+        float[][] weights = [.. Enum.GetValues<Way>().Select(Expected)];
+        Assert.Equal(weights.Length, weights.Select(w => Convert.ToHexString(System.Runtime.InteropServices.MemoryMarshal.AsBytes(w.AsSpan()))).Distinct().Count());
+        Assert.All(weights, w => Assert.DoesNotContain(w, float.IsNaN));
     }
 }

@@ -194,8 +194,8 @@ public class AssistOrderTests
         Commit(1);
         Commit(1);
         Commit(1);
-        foreach (Rig.Link link in _workers) _rig.Close(link, "gone");
-        foreach (Rig.Link link in _servers) _rig.Close(link, "gone");
+        _rig.Tell(new StopNow());
+        foreach (Rig.Link link in _workers.Concat(_servers)) _rig.Close(link, "gone");
         Assert.Equal(2 + 2 + 2, _rig.Outcome!.AssistedShards);
     }
 
@@ -204,12 +204,22 @@ public class AssistOrderTests
     {
         var rig = new Rig(Plan(evaluates: true) with { StepsPerEpoch = 10 });
         (List<Rig.Link> servers, List<Rig.Link> workers) = rig.Start();
-        for (int step = 0; step < 10; step++)
+        void Epoch(int first)
         {
-            rig.Time.Advance(TimeSpan.FromMilliseconds(100));
-            foreach (Rig.Link server in servers) rig.Say(server, rig.Applied(server, step));
+            for (int step = first; step < first + 10; step++)
+            {
+                rig.Time.Advance(TimeSpan.FromMilliseconds(100));
+                foreach (Rig.Link server in servers) rig.Say(server, rig.Applied(server, step));
+            }
         }
 
+        Epoch(0);
+        // The first one is waited for longer: code is compiled for it.
+        rig.Time.Advance(TimeSpan.FromMilliseconds(990));
+        rig.Tell(new Tick());
+        Assert.DoesNotContain(servers[0].Sent, m => m is MissingAsked);
+        rig.Say(servers[0], new EvaluationReduced(rig.Term, 10, default));
+        Epoch(10);
         Assert.Equal([2, 3], workers[2].Last<Evaluate>().Shards.AsEnumerable());
         // 20 test examples of 100 that make 10 steps: as many as two steps have.
         rig.Time.Advance(TimeSpan.FromMilliseconds(590));
@@ -217,13 +227,33 @@ public class AssistOrderTests
         Assert.DoesNotContain(servers[0].Sent, m => m is MissingAsked);
         rig.Time.Advance(TimeSpan.FromMilliseconds(20));
         rig.Tell(new Tick());
-        Assert.Equal(new MissingAsked(rig.Term, 10, true), servers[0].Last<MissingAsked>());
+        Assert.Equal(new MissingAsked(rig.Term, 20, true), servers[0].Last<MissingAsked>());
         Assert.DoesNotContain(servers[1].Sent, m => m is MissingAsked);
-        rig.Say(servers[0], new ShardsMissing(rig.Term, 0, 10, true, [2, 3]));
+        rig.Say(servers[0], new ShardsMissing(rig.Term, 0, 20, true, [2, 3]));
         Assert.Equal([2], workers[0].Last<Evaluate>().Shards.AsEnumerable());
         Assert.Equal([3], workers[1].Last<Evaluate>().Shards.AsEnumerable());
-        rig.Say(servers[0], new EvaluationReduced(rig.Term, 10, default));
-        Assert.Contains("evaluated 10", rig.Events);
+        rig.Say(servers[0], new EvaluationReduced(rig.Term, 20, default));
+        Assert.Contains("evaluated 20", rig.Events);
+    }
+
+    [Theory]
+    [InlineData(8, 60, 1)]
+    [InlineData(9, 990, 0)] // the first short mini-batch: code is compiled for it
+    [InlineData(9, 1010, 1)]
+    [InlineData(19, 60, 1)]
+    public void Step_OfAnotherSizeForTheFirstTime_IsWaitedForLonger(int done, int waited, int asked)
+    {
+        var rig = new Rig(Plan() with { StepsPerEpoch = 10 });
+        (List<Rig.Link> servers, _) = rig.Start();
+        for (int step = 0; step < done; step++)
+        {
+            rig.Time.Advance(TimeSpan.FromMilliseconds(10));
+            foreach (Rig.Link server in servers) rig.Say(server, rig.Applied(server, step));
+        }
+
+        rig.Time.Advance(TimeSpan.FromMilliseconds(waited));
+        rig.Tell(new Tick());
+        Assert.Equal(asked, servers[0].Sent.OfType<MissingAsked>().Count());
     }
 
     [Theory]

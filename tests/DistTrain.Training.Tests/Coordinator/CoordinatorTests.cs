@@ -98,25 +98,6 @@ public class CoordinatorTests
     }
 
     [Fact]
-    public void LastWorker_ThatIsLost_EndsTheJob()
-    {
-        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
-        _rig.Close(workers[0], "a");
-        _rig.Close(workers[1], "b");
-        Assert.Equal(ExitCode.ClusterLost, servers[0].Last<Stop>().Exit);
-        Assert.Contains("last worker", servers[0].Last<Stop>().Reason);
-    }
-
-    [Fact]
-    public void Server_ThatIsLost_EndsTheJobByName()
-    {
-        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
-        _rig.Close(servers[0], "killed");
-        Assert.Contains("server 1 (pid", workers[0].Last<Stop>().Reason);
-        Assert.Contains("killed", workers[0].Last<Stop>().Reason);
-    }
-
-    [Fact]
     public void Worker_ThatJoinsLate_GetsAShare()
     {
         (_, List<Rig.Link> workers) = _rig.Start();

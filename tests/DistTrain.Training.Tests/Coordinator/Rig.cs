@@ -14,6 +14,7 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     private readonly Training.Coordinator.Coordinator _coordinator;
     private readonly TrainingPlan _plan;
     private readonly Queue<object> _mailbox = new();
+    private ulong _incarnation;
 
     public Rig(TrainingPlan plan)
     {
@@ -22,7 +23,7 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
         {
             Expected.Add(version);
             Records[version] = EvaluationRecord.Parse(record);
-        }, Time);
+        }, Time, () => Kept);
     }
 
     public ManualTime Time { get; } = new();
@@ -32,6 +33,9 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     public List<long> Expected { get; } = [];
 
     public Dictionary<long, EvaluationRecord> Records { get; } = [];
+
+    /// <summary>What servers can be given after a loss.</summary>
+    public (long Version, ReadOnlyMemory<byte> Record) Kept { get; set; }
 
     public Outcome? Outcome { get; private set; }
 
@@ -66,10 +70,10 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
         return link;
     }
 
-    public Link Join(MemberRole role)
+    public Link Join(MemberRole role, int pid = 1000)
     {
         Link link = Open();
-        Say(link, new JoinRequest(role, "host", 1000, 1, Protocol.Version, 1, role == MemberRole.Server ? "http://host:1" : ""));
+        Say(link, new JoinRequest(role, "host", pid, ++_incarnation, Protocol.Version, 1, role == MemberRole.Server ? "http://host:1" : ""));
         Say(link, new JoinReady("job", "data"));
         Assert.NotNull(link.Last<Welcome>());
         return link;
@@ -82,10 +86,16 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     {
         List<Link> servers = [.. Enumerable.Range(0, _plan.Servers).Select(_ => Join(MemberRole.Server))];
         List<Link> workers = [.. Enumerable.Range(0, _plan.Workers).Select(_ => Join(MemberRole.Worker))];
+        Lead(servers, 0);
+        return (servers, workers);
+    }
+
+    /// <summary>Servers accept the term and take their partitions.</summary>
+    public void Lead(List<Link> servers, long version)
+    {
         Term = servers[0].Last<AcceptTerm>().Term;
         foreach (Link server in servers) Say(server, new TermAccepted(Term, 0, default));
-        foreach (Link server in servers) Say(server, new PartitionReady(Term, server.Last<OwnPartition>().Partition, 0));
-        return (servers, workers);
+        foreach (Link server in servers) Say(server, new PartitionReady(Term, server.Last<OwnPartition>().Partition, version));
     }
 
     public StepApplied Applied(Link server, long step) =>
@@ -108,6 +118,12 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
     void ICoordinatorEvents.Joined(Member member) => Events.Add($"joined {member.Id}");
 
     void ICoordinatorEvents.Lost(Member member, string cause, long version) => Events.Add($"lost {member.Id}: {cause}");
+
+    ReadOnlyMemory<byte> ICoordinatorEvents.Figures => new byte[] { 42 };
+
+    void ICoordinatorEvents.Resumed(long version, ReadOnlyMemory<byte> figures) => Events.Add($"resumed {version} with {figures.Span[0]}");
+
+    void ICoordinatorEvents.WentBack(long version) => Events.Add($"went back to {version}");
 
     void ICoordinatorEvents.Noted(string message) => Events.Add(message);
 

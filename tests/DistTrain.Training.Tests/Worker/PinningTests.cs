@@ -17,7 +17,7 @@ public sealed class PinningTests
         var model = Model.Build(new([Layers.Dense(4)]), Losses.SoftmaxCrossEntropy, [3], 4, 0);
         var data = new ArrayDataset(new float[30], [3], new int[10], 4);
         var setup = new WorkerSetup(model, data, null, 1, 4, 2, Threads: 1) { Cores = pins ? new CoreSet(core) : null };
-        await using var worker = new Training.Worker.Worker(setup, channel: null!, 1, TimeSpan.Zero, _ => { });
+        await using var worker = new Training.Worker.Worker(setup, channel: null!, 1, TimeSpan.Zero, _ => { }, _ => { });
         string before = "", after = "";
         var thread = new Thread(() =>
         {

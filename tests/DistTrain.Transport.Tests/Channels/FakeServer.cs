@@ -11,7 +11,7 @@ internal sealed record Received(SegmentHeader Header, bool HasBuffer, int[] Bits
 /// <summary>A parameter server in the test's hand: what it publishes to whom, what it drops, whom it refuses.</summary>
 internal sealed class FakeServer : IParameterServerPort
 {
-    private readonly ConcurrentDictionary<ulong, Subscription> _subscriptions = new();
+    private readonly ConcurrentDictionary<(ulong Incarnation, int Lane), Subscription> _subscriptions = new();
     private readonly Channel<Received> _received = Channel.CreateUnbounded<Received>();
     private int _held;
     private int _calls;
@@ -54,10 +54,14 @@ internal sealed class FakeServer : IParameterServerPort
         buffer?.Release();
     }
 
-    public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false)
+    /// <summary>Over how many connections subscribers get their weights.</summary>
+    public int Lanes { get; private set; } = 1;
+
+    public IWeightsSubscription Subscribe(long term, ulong incarnation, bool inline = false, Lane lane = default)
     {
         if (Refusal is { } refusal) throw refusal;
-        return _subscriptions[incarnation] = new Subscription(this);
+        Lanes = Math.Max(lane.Count, 1);
+        return _subscriptions[(incarnation, lane.Index)] = new Subscription(this);
     }
 
     /// <summary>The next segment that comes.</summary>
@@ -66,7 +70,7 @@ internal sealed class FakeServer : IParameterServerPort
     public bool NothingMoreCame() => !_received.Reader.TryRead(out _);
 
     public void Publish(ulong subscriber, WeightsHeader header, Pinned payload) =>
-        _subscriptions[subscriber].Published.Writer.TryWrite((header, payload));
+        _subscriptions[(subscriber, Lane.Of(header.Bucket, Lanes))].Published.Writer.TryWrite((header, payload));
 
     /// <summary>As a server does when it stops: there is nothing more to send.</summary>
     public void Stop()
@@ -75,7 +79,7 @@ internal sealed class FakeServer : IParameterServerPort
     }
 
     /// <summary>Completes when the subscription has been disposed.</summary>
-    public Task UnsubscribedAsync(ulong subscriber) => _subscriptions[subscriber].Disposed.Task.WaitAsync(Patience.Long);
+    public Task UnsubscribedAsync(ulong subscriber, int lane = 0) => _subscriptions[(subscriber, lane)].Disposed.Task.WaitAsync(Patience.Long);
 
     private sealed class Room(FakeServer server, Pinned memory) : ISegmentBuffer
     {

@@ -9,6 +9,53 @@ namespace DistTrain.Transport.Tests.Channels;
 /// <summary>Over the socket alone.</summary>
 public sealed class GrpcTensorChannelTests() : GrpcTensorChannelContract(shares: false);
 
+/// <summary>Over several sockets.</summary>
+public sealed class LanedChannelTests() : GrpcTensorChannelContract(shares: false, lanes: 3)
+{
+    protected override bool KeepsOrder => false;
+
+    [Fact]
+    public async Task Connect_SeveralLanes_TakesAConnectionForEach()
+    {
+        IServerConnection connection = await ConnectAsync(new FakeSink(Length));
+
+        Assert.Equal(3, Clients);
+        Assert.Equal(3, Server.Lanes);
+        await CloseAsync(connection);
+        for (int lane = 0; lane < 3; lane++) await Server.UnsubscribedAsync(1, lane);
+    }
+
+    [Fact]
+    public async Task Push_FirstLaneHeldUp_OtherBucketsPass()
+    {
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Server.BeforeTaking = (header, _) => header.Bucket == 0 ? gate.Task : Task.CompletedTask;
+        IServerConnection connection = await ConnectAsync(new FakeSink(Length));
+
+        for (int bucket = 0; bucket < 3; bucket++) connection.Push(Segment(1, bucket), Pinned.Random(Length, bucket).Span);
+
+        int[] passed = [(await Server.NextAsync()).Header.Bucket, (await Server.NextAsync()).Header.Bucket];
+        Assert.Equal([1, 2], passed.Order());
+        gate.SetResult();
+        Assert.Equal(0, (await Server.NextAsync()).Header.Bucket);
+        await CloseAsync(connection);
+    }
+}
+
+/// <summary>With payloads that need no connections of their own.</summary>
+public sealed class LanedSharedMemoryChannelTests() : GrpcTensorChannelContract(shares: true, lanes: 3)
+{
+    [Fact]
+    public async Task Connect_SharedMemory_TakesOneConnection()
+    {
+        IServerConnection connection = await ConnectAsync(new FakeSink(Length));
+
+        Assert.Equal(1, Clients);
+        Assert.Equal(1, Server.Lanes);
+        await CloseAsync(connection);
+    }
+}
+
 /// <summary>With payloads that stay where they are, in memory that both sides map.</summary>
 public sealed class SharedMemoryChannelTests() : GrpcTensorChannelContract(shares: true)
 {
@@ -44,7 +91,7 @@ public abstract class GrpcTensorChannelContract : ChannelContract, IAsyncLifetim
     private readonly List<GrpcChannel> _clients = [];
     private ServerAddress? _address;
 
-    protected GrpcTensorChannelContract(bool shares)
+    protected GrpcTensorChannelContract(bool shares, int lanes = 1)
         : base(shares)
     {
         Subject = new GrpcTensorChannel(endpoint =>
@@ -52,10 +99,19 @@ public abstract class GrpcTensorChannelContract : ChannelContract, IAsyncLifetim
             var client = new GrpcChannel(endpoint);
             lock (_clients) _clients.Add(client);
             return client;
-        }, shares);
+        }, shares, lanes);
     }
 
     protected override IChannel Subject { get; }
+
+    /// <summary>Connections made so far.</summary>
+    protected int Clients
+    {
+        get
+        {
+            lock (_clients) return _clients.Count;
+        }
+    }
 
     protected override ServerAddress Address => _address!;
 

@@ -192,7 +192,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
             HttpResponseMessage response = await call.GetResponseAsync();
             bool gzip = ResponseStatus.UsesGzip(response);
             Stream stream = await response.Content.ReadAsStreamAsync(call.Token);
-            return new(new StreamSource(stream), call._channel.Options.MaxReceiveMessageSize, gzip);
+            return new(new StreamSource(stream), Math.Min(call._channel.Options.MaxReceiveMessageSize, call._method.MostBytes), gzip);
         }
 
         protected override void OnEnd() => call.OnEnd();

@@ -26,7 +26,7 @@ internal sealed class ServerMethod<TRequest, TResponse>(GrpcMethod<TRequest, TRe
     private sealed class Reader(GrpcServerCall call, bool single) : CallReader<TRequest>(call, single, "request")
     {
         protected override ValueTask<MessageDecoder<TRequest>> OpenAsync() =>
-            new(new MessageDecoder<TRequest>(new PipeSource(call.Context.Request.BodyReader), call.Server.Options.MaxReceiveMessageSize, call.GzipRequests));
+            new(new MessageDecoder<TRequest>(new PipeSource(call.Context.Request.BodyReader), Math.Min(call.Server.Options.MaxReceiveMessageSize, call.Method.MostBytes), call.GzipRequests));
     }
 
     private sealed class Writer(GrpcServerCall call, bool single) : CallWriter<TResponse>(call)

@@ -43,7 +43,7 @@ internal sealed class MessageDecoder<T>(ByteSource source, int maxSize, bool gzi
 
         if (result == ScanResult.Payload)
         {
-            T header = Parse(source.Buffered.Slice(0, scanner.HeaderLength));
+            T header = _codec.Parse(source.Buffered.Slice(0, scanner.HeaderLength));
             source.Consume(scanner.PayloadStart);
             await ReceivePayloadAsync(sink, header, _length - scanner.PayloadStart, cancellation);
         }
@@ -102,7 +102,7 @@ internal sealed class MessageDecoder<T>(ByteSource source, int maxSize, bool gzi
 
         if (!_compressed && source.Buffered.Length >= _length)
         {
-            T message = Parse(source.Buffered.Slice(0, _length));
+            T message = _codec.Parse(source.Buffered.Slice(0, _length));
             source.Consume(_length);
             return message;
         }
@@ -115,21 +115,9 @@ internal sealed class MessageDecoder<T>(ByteSource source, int maxSize, bool gzi
             bytes.Advance(count);
         }
 
-        if (!_compressed) return Parse(new(bytes.Written));
+        if (!_compressed) return _codec.Parse(new(bytes.Written));
         using PooledBytes inflated = Gzip.Decompress(bytes.Written, maxSize);
-        return Parse(new(inflated.Written));
-    }
-
-    private T Parse(ReadOnlySequence<byte> bytes)
-    {
-        try
-        {
-            return _codec.Parser.ParseFrom(bytes);
-        }
-        catch (InvalidProtocolBufferException e)
-        {
-            throw FrameErrors.BadMessage(_codec.Descriptor.FullName, e);
-        }
+        return _codec.Parse(new(inflated.Written));
     }
 
     /// <summary>The message's first bytes in one piece.</summary>

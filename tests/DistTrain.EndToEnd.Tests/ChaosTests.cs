@@ -1,0 +1,74 @@
+using System.Text.Json;
+using DistTrain.Chaos;
+
+namespace DistTrain.EndToEnd.Tests;
+
+/// <summary>Processes that die or hang while they train: the run ends, with the bits of an undisturbed one. <c>tests/chaos</c> goes on for longer.</summary>
+public sealed class ChaosTests : IDisposable
+{
+    private const string Job = "--set training.max_steps=200 --set training.epochs=40";
+
+    private readonly Cli _cli = new();
+
+    public void Dispose() => _cli.Dispose();
+
+    [Theory]
+    [InlineData(2, "--workers 3 --servers 2")]
+    [InlineData(3, "--workers 3 --servers 1 --replicas 1")]
+    [InlineData(4, "--workers 2:3 --servers 2 --replicas 1")]
+    public async Task Run_ProcessesKilledAndStopped_EndsWithTheSameBits(int seed, string cluster)
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        var chaos = new ChaosRun(Cli.Metadata("Cli"), _cli.Folder);
+        ChaosResult undisturbed = await chaos.RunAsync($"{Job} --in-process --workers 1", null, 0);
+        Assert.Equal(0, undisturbed.ExitCode);
+
+        ChaosResult result = await chaos.RunAsync($"{Job} {cluster} --set checkpoint.every=20", seed, mostEvents: 12);
+
+        string what = string.Join('\n', result.Events) + "\n" + result.Output;
+        Assert.True(result.ExitCode == 0, what);
+        Assert.True(result.Sha == undisturbed.Sha, what);
+    }
+
+    [Theory]
+    [InlineData("server", "--workers 2 --servers 1 --replicas 1", "SIGKILL")]
+    [InlineData("server", "--workers 2 --servers 2", "from the checkpoint at step")]
+    [InlineData("coordinator", "--workers 2 --servers 1", "another one takes its place")]
+    [InlineData("worker", "--workers 2 --servers 1", "SIGKILL")]
+    public async Task Process_KilledWhileTraining_IsNamedAndFollowed(string role, string cluster, string said)
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        const string Long = "--set training.max_steps=400 --set training.epochs=80";
+        JsonElement undisturbed = await _cli.TrainAsync($"{Long} --in-process --workers 1 --set checkpoint.path=runs/one");
+        using Cli.Running run = _cli.Start($"train {Long} {cluster} --set checkpoint.every=20 --json lost.json", ("DISTTRAIN_FAULTS", "step_delay=20"));
+        await run.SeenAsync("after 3 epochs");
+        int victim = run.Children().First(pid => File.ReadAllText($"/proc/{pid}/cmdline").Split('\0').Contains(role));
+
+        Cli.Kill(victim, "KILL");
+
+        CliResult result = await run.EndAsync();
+        Assert.True(result.ExitCode == 0, result.ToString());
+        Assert.Contains(said, result.Output + result.Error, StringComparison.Ordinal);
+        JsonElement json = _cli.Json("lost.json");
+        // Steps that were computed a second time count once.
+        foreach (string figure in (string[])["weights_sha256", "steps", "examples", "train_loss", "test_loss"])
+        {
+            (string expected, string actual) = (undisturbed.GetProperty(figure).ToString(), json.GetProperty(figure).ToString());
+            Assert.True(expected == actual, $"{figure}: {actual} instead of {expected}\n{result}");
+        }
+
+        JsonElement failure = json.GetProperty("failures").EnumerateArray().First();
+        Assert.Equal(victim, failure.GetProperty("pid").GetInt32());
+        Assert.True(failure.GetProperty("recovered_ms").GetDouble() > 0);
+    }
+
+    [Fact]
+    public async Task Shard_ThatEndsEveryWorker_StopsTheJobByItsName()
+    {
+        CliResult result = await _cli.RunAsync($"train {Job} --workers 3 --set batch.shards=3", ("DISTTRAIN_FAULTS", "crash=1@45"));
+
+        Assert.True(result.ExitCode == 1, result.ToString());
+        Assert.Contains("shard [1,2) of step 45 ended every worker that computed it", result.Error, StringComparison.Ordinal);
+        Assert.Contains("crashed on purpose at shard 1 of step 45", result.Error, StringComparison.Ordinal);
+    }
+}

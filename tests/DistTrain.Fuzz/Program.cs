@@ -1,0 +1,3 @@
+using DistTrain.Fuzz;
+
+return FuzzCommand.Run(args, Console.Out, Console.Error);

@@ -1,0 +1,308 @@
+using DistTrain.Core;
+using DistTrain.Core.Actors;
+using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
+using DistTrain.Training.Coordinator;
+
+namespace DistTrain.Training.Tests.Coordinator;
+
+/// <summary>What the coordinator makes of losses: who goes on, from where, under which term.</summary>
+public class RecoveryTests
+{
+    private readonly Rig _rig = new(StepClockTests.Plan(servers: 2, stepsPerEpoch: 100, totalSteps: 100));
+
+    [Fact]
+    public void LastWorker_ThatIsLost_IsWaitedForAndReplaced()
+    {
+        (_, List<Rig.Link> workers) = _rig.Start();
+        _rig.Close(workers[0], "a");
+        _rig.Close(workers[1], "b");
+        _rig.Tell(new Tick());
+        Assert.Null(_rig.Outcome);
+        Assert.Contains("waiting for a worker, for 60 s at most; there is no checkpoint yet", _rig.Events);
+
+        Rig.Link late = _rig.Join(MemberRole.Worker);
+
+        Assert.Equal([0, 1, 2, 3], late.Last<Assignment>().Shards.AsEnumerable());
+        _rig.Time.Advance(TimeSpan.FromSeconds(100));
+        _rig.Tell(new Tick());
+        Assert.Null(_rig.Outcome);
+    }
+
+    [Fact]
+    public void LastWorker_ThatIsNotReplaced_EndsTheJobWithWhatStands()
+    {
+        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
+        _rig.Tell(new CheckpointWritten(50, "runs/x"));
+        foreach (Rig.Link worker in workers) _rig.Close(worker, "killed");
+        _rig.Tell(new Tick());
+        _rig.Time.Advance(TimeSpan.FromSeconds(61));
+        _rig.Tell(new Tick());
+
+        Assert.Equal(ExitCode.ClusterLost, servers[0].Last<Stop>().Exit);
+        Assert.Equal("waited 60 s for a worker; the checkpoint at step 50 stands", servers[0].Last<Stop>().Reason);
+    }
+
+    [Fact]
+    public void Server_ThatIsLost_LeavesTheModelToTheOthersFromTheLastCheckpoint()
+    {
+        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
+        long term = _rig.Term;
+        Commit(servers, 0, 3);
+        _rig.Kept = (2, default);
+        _rig.Close(servers[0], "killed");
+        Assert.True(servers[1].Last<AcceptTerm>().Term > term);
+        _rig.Lead([servers[1]], 2);
+
+        Assert.Contains("went back to 2", _rig.Events);
+        Assert.Contains("1 parameter server of 2: the job goes on from the checkpoint at step 2; 1 step is computed again", _rig.Events);
+        OwnPartition own = servers[1].Last<OwnPartition>();
+        Assert.Equal((0, 1, 2L), (own.Partition, own.Partitions, own.Version));
+        Assert.Equal((_rig.Term, 1), (workers[0].Last<Topology>().Term, workers[0].Last<Topology>().Servers.Length));
+        Assert.Equal([0, 1, 2, 3], workers.SelectMany(w => w.Last<Assignment>().Shards));
+        Assert.Equal((2L, _rig.Term), (workers[0].Last<Clock>().CommittedVersion, workers[0].Last<Clock>().Term));
+
+        // What the old term has to say counts no more.
+        int commits = _rig.Events.OfType<long>().Count();
+        _rig.Say(servers[1], new StepApplied(term, 0, 2, new SegmentStats(2, 4, 3, 4, 4)));
+        Assert.Equal(commits, _rig.Events.OfType<long>().Count());
+        _rig.Say(servers[1], _rig.Applied(servers[1], 2));
+        Assert.Equal(3L, _rig.Events.OfType<long>().Last());
+    }
+
+    [Fact]
+    public void OnlyServer_ThatIsLost_IsWaitedForAndReplaced()
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 1));
+        (List<Rig.Link> servers, List<Rig.Link> workers) = rig.Start();
+        rig.Close(servers[0], "killed");
+        Assert.Contains("waiting for a parameter server, for 60 s at most; there is no checkpoint yet", rig.Events);
+
+        Rig.Link next = rig.Join(MemberRole.Server);
+        rig.Lead([next], 0);
+
+        Assert.Equal(0L, next.Last<OwnPartition>().Version);
+        Assert.Equal(rig.Term, workers[0].Last<Topology>().Term);
+        Assert.Single(rig.Events, "started");
+    }
+
+    [Fact]
+    public void Server_ThatIsLostWhileOthersTakeOver_BeginsItAnew()
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 3));
+        (List<Rig.Link> servers, List<Rig.Link> workers) = rig.Start();
+        rig.Close(servers[0], "killed");
+        long term = servers[1].Last<AcceptTerm>().Term;
+        rig.Say(servers[1], new TermAccepted(term, term - 1, default));
+        rig.Close(servers[1], "killed too");
+
+        Assert.True(servers[2].Last<AcceptTerm>().Term > term);
+        rig.Lead([servers[2]], 0);
+        Assert.Single(workers[0].Last<Topology>().Servers);
+    }
+
+    [Fact]
+    public void Interrupt_ThatLosesAServerOnItsWay_EndsWithWhatStands()
+    {
+        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
+        Commit(servers, 0, 1);
+        _rig.Tell(new StopRequested());
+        _rig.Close(servers[0], "killed");
+        _rig.Say(servers[1], new TermAccepted(servers[1].Last<AcceptTerm>().Term, _rig.Term, default));
+
+        Assert.Equal(ExitCode.Interrupted, workers[0].Last<Stop>().Exit);
+    }
+
+    [Fact]
+    public void Member_ThatWasGivenUp_IsToldAndJoinsOnlyAsANewOne()
+    {
+        (_, List<Rig.Link> workers) = _rig.Start();
+        ((IMembership)_rig).Remove(new MemberId(3), "not heard for 3.0 s");
+        Assert.Equal("not heard for 3.0 s", workers[0].Last<Evicted>().Cause);
+        Assert.True(workers[0].Closed);
+
+        Rig.Link again = _rig.Open();
+        _rig.Say(again, new JoinRequest(MemberRole.Worker, "host", 1000, 3, Protocol.Version, 1, ""));
+
+        Assert.Equal("not heard for 3.0 s", again.Last<Evicted>().Cause);
+        Assert.NotNull(_rig.Join(MemberRole.Worker).Last<Assignment>());
+    }
+
+    [Fact]
+    public void ElasticJob_WaitsBelowItsFewestAndLeavesOutThoseBeyondItsMost()
+    {
+        var rig = new Rig(StepClockTests.Plan(workers: 2) with { FewestWorkers = 2, MostWorkers = 3 });
+        (_, List<Rig.Link> workers) = rig.Start();
+        workers.Add(rig.Join(MemberRole.Worker));
+        workers.Add(rig.Join(MemberRole.Worker));
+        Assert.Equal([0, 1, 2, 3], workers.Take(3).SelectMany(w => w.Last<Assignment>().Shards));
+        Assert.Empty(workers[3].Last<Assignment>().Shards.AsEnumerable());
+
+        rig.Close(workers[0], "killed");
+        Assert.Equal([0, 1, 2, 3], workers.Skip(1).SelectMany(w => w.Last<Assignment>().Shards));
+
+        rig.Close(workers[1], "killed");
+        rig.Close(workers[2], "killed");
+        Assert.Empty(workers[3].Last<Assignment>().Shards.AsEnumerable());
+        rig.Tell(new Tick());
+        Assert.Contains("waiting for a worker, for 60 s at most; there is no checkpoint yet", rig.Events);
+
+        Rig.Link late = rig.Join(MemberRole.Worker);
+        Assert.Equal([0, 1, 2, 3], workers[3].Last<Assignment>().Shards.Concat(late.Last<Assignment>().Shards));
+    }
+
+    [Fact]
+    public void Worker_ThatReachesNotEveryServer_GetsNoShardsUntilItDoes()
+    {
+        (_, List<Rig.Link> workers) = _rig.Start();
+        _rig.Say(workers[0], new ServerUnreachable(_rig.Term, 1, "no route"));
+        Assert.Empty(workers[0].Last<Assignment>().Shards.AsEnumerable());
+        Assert.Equal([0, 1, 2, 3], workers[1].Last<Assignment>().Shards.AsEnumerable());
+
+        _rig.Say(workers[0], new ServerReached(_rig.Term, 1));
+        Assert.Equal([0, 1], workers[0].Last<Assignment>().Shards.AsEnumerable());
+    }
+
+    [Fact]
+    public void Server_ThatNoWorkerReaches_IsGivenUp()
+    {
+        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
+        foreach (Rig.Link worker in workers) _rig.Say(worker, new ServerUnreachable(_rig.Term, 1, "no route"));
+
+        Assert.Contains("lost 2: workers can't connect to it: no route", _rig.Events);
+        Assert.NotEmpty(servers[1].Sent.OfType<Evicted>());
+        _rig.Lead([servers[0]], 0);
+        Assert.Equal([0, 1, 2, 3], workers.SelectMany(w => w.Last<Assignment>().Shards));
+    }
+
+    [Fact]
+    public void Step_OfAPartitionWithTwoCopies_IsCommittedWhenBothHaveAppliedIt()
+    {
+        Rig rig = Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers);
+        Assert.Equal((true, false), (workers[0].Last<Topology>().Replicated, first.Last<OwnPartition>().IsReplica));
+        Assert.Single(workers[0].Last<Topology>().Servers);
+        Assert.Equal((true, 0), (second.Last<OwnPartition>().IsReplica, second.Last<OwnPartition>().Partition));
+        Assert.NotNull(first.Last<OwnPartition>().Replica);
+
+        rig.Say(first, rig.Applied(first, 0));
+        Assert.Empty(rig.Events.OfType<long>());
+        rig.Say(second, rig.Applied(second, 0));
+        Assert.Equal([1L], rig.Events.OfType<long>());
+        // Steps wait for it, so it is told at once.
+        Assert.Equal(1L, first.Last<Clock>().CommittedVersion);
+    }
+
+    [Fact]
+    public void FirstCopy_ThatIsLost_IsFollowedByTheSecondWithoutALostStep()
+    {
+        Rig rig = Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers);
+        rig.Say(first, rig.Applied(first, 0));
+        rig.Say(second, rig.Applied(second, 0));
+        rig.Say(second, rig.Applied(second, 1));
+        rig.Close(first, "killed");
+        long term = second.Last<AcceptTerm>().Term;
+        Assert.True(term > rig.Term);
+
+        rig.Say(second, new TermAccepted(term, rig.Term, default) { Held = new HeldPartition(rig.Term, 0, 1, 4096, true, 2) { Applied = [new(0, Stats), new(1, Stats)] } });
+
+        OwnPartition own = second.Last<OwnPartition>();
+        Assert.Equal((true, false, 2L), (own.Keep, own.IsReplica, own.Version));
+        rig.Say(second, new PartitionReady(term, 0, 2));
+        Assert.Equal((term, false), (workers[0].Last<Topology>().Term, workers[0].Last<Topology>().Replicated));
+        Assert.Equal([1L, 2L], rig.Events.OfType<long>());
+        Assert.Equal(2L, workers[0].Last<Clock>().CommittedVersion);
+        Assert.DoesNotContain(rig.Events.OfType<string>(), e => e.StartsWith("went back", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Server_ThatComesAfterALoss_BecomesTheSecondCopyAtASavedVersion()
+    {
+        Rig rig = Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers);
+        rig.Close(first, "killed");
+        long term = second.Last<AcceptTerm>().Term;
+        rig.Say(second, new TermAccepted(term, rig.Term, default) { Held = new HeldPartition(rig.Term, 0, 1, 4096, true, 0) });
+        rig.Say(second, new PartitionReady(term, 0, 0));
+        Rig.Link spare = rig.Join(MemberRole.Server);
+
+        // All that is granted is done, and saved; nothing beyond it is granted.
+        long granted = workers[0].Last<Clock>().GrantedUntil;
+        for (long step = 0; step < granted; step++) rig.Say(second, new StepApplied(term, 0, step, Stats));
+        granted = workers[0].Last<Clock>().GrantedUntil;
+        for (long step = rig.Events.OfType<long>().Last(); step < granted; step++) rig.Say(second, new StepApplied(term, 0, step, Stats));
+        Assert.Equal(granted, rig.Events.OfType<long>().Last());
+        Assert.Equal([granted], second.Last<Clock>().Checkpoints.AsEnumerable());
+        rig.Kept = (granted, default);
+        rig.Tell(new CheckpointWritten(granted, "runs/x"));
+
+        long next = second.Last<AcceptTerm>().Term;
+        Assert.True(next > term);
+        rig.Say(second, new TermAccepted(next, term, default) { Held = new HeldPartition(term, 0, 1, 4096, false, granted) });
+        rig.Say(spare, new TermAccepted(next, 0, default));
+        Assert.Equal((true, true), (second.Last<OwnPartition>().Keep, second.Last<OwnPartition>().Replica is not null));
+        Assert.Equal((false, true, granted), (spare.Last<OwnPartition>().Keep, spare.Last<OwnPartition>().IsReplica, spare.Last<OwnPartition>().Version));
+    }
+
+    [Fact]
+    public void Coordinator_ThatFollowsAnother_GoesOnFromWhereTheServersAre()
+    {
+        var record = new CoordinatorRecord(5, 0, EvaluationRecord.Empty, new byte[] { 42 });
+        var rig = new Rig(StepClockTests.Plan(servers: 2, stepsPerEpoch: 100, totalSteps: 100) with { Recovers = true });
+        List<Rig.Link> servers = [rig.Join(MemberRole.Server), rig.Join(MemberRole.Server)];
+        List<Rig.Link> workers = [rig.Join(MemberRole.Worker), rig.Join(MemberRole.Worker)];
+        rig.Say(servers[0], new TermRefused(servers[0].Last<AcceptTerm>().Term, 8));
+        Assert.Equal(9, servers[1].Last<AcceptTerm>().Term);
+
+        // The second one to join had the first partition, which is a step ahead.
+        rig.Say(servers[0], new TermAccepted(9, 8, record.ToBytes()) { Held = new HeldPartition(8, 1, 2, 512, false, 6) { Applied = [new(5, Stats)] } });
+        rig.Say(servers[1], new TermAccepted(9, 8, (record with { Committed = 4 }).ToBytes()) { Held = new HeldPartition(8, 0, 2, 512, false, 7) { Applied = [new(5, Stats), new(6, Stats)] } });
+
+        Assert.Equal((1, 2, 512, true, 6L), Own(servers[0]));
+        Assert.Equal((0, 2, 512, true, 6L), Own(servers[1]));
+        foreach (Rig.Link server in servers) rig.Say(server, new PartitionReady(9, server.Last<OwnPartition>().Partition, 6));
+        Assert.Contains("resumed 5 with 42", rig.Events);
+        Assert.Equal([6L], rig.Events.OfType<long>());
+        Assert.Equal(6L, workers[0].Last<Clock>().CommittedVersion);
+        rig.Say(servers[0], new StepApplied(9, 1, 6, Stats));
+        Assert.Equal([6L, 7L], rig.Events.OfType<long>());
+
+        static (int, int, int, bool, long) Own(Rig.Link server) =>
+            server.Last<OwnPartition>() is var own ? (own.Partition, own.Partitions, own.BucketLength, own.Keep, own.Version) : default;
+    }
+
+    [Fact]
+    public void Coordinator_ThatFollowsAnotherWithAPartitionGone_GoesBackToTheCheckpoint()
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 2, stepsPerEpoch: 100, totalSteps: 100) with { Recovers = true }) { Kept = (3, default) };
+        Rig.Link server = rig.Join(MemberRole.Server);
+        rig.Join(MemberRole.Worker);
+        rig.Tell(new Tick());
+        Assert.DoesNotContain(server.Sent, m => m is AcceptTerm);
+        rig.Time.Advance(TimeSpan.FromSeconds(3));
+        rig.Tell(new Tick());
+        long term = server.Last<AcceptTerm>().Term;
+
+        rig.Say(server, new TermAccepted(term, 0, default) { Held = new HeldPartition(1, 1, 2, 512, false, 6) });
+
+        Assert.Equal((0, 1, false, 3L), server.Last<OwnPartition>() is var own ? (own.Partition, own.Partitions, own.Keep, own.Version) : default);
+    }
+
+    private static SegmentStats Stats => new(2, 4, 3, 4, 4);
+
+    private static Rig Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers)
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 1, stepsPerEpoch: 100, totalSteps: 100) with { Replicas = 1 });
+        Rig.Link[] servers = [rig.Join(MemberRole.Server, pid: 1), rig.Join(MemberRole.Server, pid: 2)];
+        workers = [rig.Join(MemberRole.Worker), rig.Join(MemberRole.Worker)];
+        rig.Lead([.. servers], 0);
+        (first, second) = (servers[0], servers[1]);
+        return rig;
+    }
+
+    private void Commit(List<Rig.Link> servers, long from, long to)
+    {
+        for (long step = from; step < to; step++)
+        {
+            foreach (Rig.Link server in servers) _rig.Say(server, _rig.Applied(server, step));
+        }
+    }
+}
