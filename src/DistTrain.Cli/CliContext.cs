@@ -9,7 +9,7 @@ internal sealed record Runners(
     Func<Job, CoordinatorOptions, ITrainingObserver, CancellationToken, Task<TrainResult>> Coordinate,
     Func<MemberOptions, CancellationToken, Task<ExitCode>> Worker,
     Func<MemberOptions, CancellationToken, Task<ExitCode>> Server,
-    Func<Job, bool, ITrainingObserver, CancellationToken, string?, Task<TrainResult>> InProcess)
+    Func<Job, bool, ITrainingObserver, CancellationToken, RunRecords?, Task<TrainResult>> InProcess)
 {
     public static Runners Library { get; } = new(Roles.CoordinateAsync, Roles.RunWorkerAsync, Roles.RunServerAsync, Roles.TrainInProcessAsync);
 }

@@ -35,13 +35,6 @@ internal static class JsonFile
         if (!Directory.Exists(directory)) throw new DistTrainException(ExitCode.BadUsage, $"{option} {path}: there is no directory {directory}");
     }
 
-    /// <summary>Refuses one place for two files, of which the later would replace the other.</summary>
-    public static void CheckApart(string? trace, string? json)
-    {
-        if (trace is null || json is null || IsDevice(json) || Path.GetFullPath(trace) != Path.GetFullPath(json)) return;
-        throw new DistTrainException(ExitCode.BadUsage, $"--trace {trace}: --json writes to the same file");
-    }
-
     /// <summary>Writes an object to the file; does nothing without one.</summary>
     /// <exception cref="DistTrainException">The file can't be written.</exception>
     public static void Write<T>(string? path, T value)
@@ -96,7 +89,8 @@ internal static class JsonFile
         }
     }
 
-    private static bool IsDevice(string path) => path.StartsWith("/dev/", StringComparison.Ordinal) || path.StartsWith("/proc/", StringComparison.Ordinal);
+    /// <summary>Whether it is no file that could be replaced.</summary>
+    public static bool IsDevice(string path) => path.StartsWith("/dev/", StringComparison.Ordinal) || path.StartsWith("/proc/", StringComparison.Ordinal);
 
     private static void TryDelete(string path)
     {

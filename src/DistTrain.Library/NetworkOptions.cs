@@ -34,6 +34,11 @@ public sealed record NetworkOptions
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
 }
 
+/// <summary>The files in which a run is recorded.</summary>
+/// <param name="Trace">Where to write a trace of what all members did; null for nowhere.</param>
+/// <param name="Audit">Where to write which examples each step used, a line of JSON for each; null for nowhere. A run that resumes goes on with the file.</param>
+public sealed record RunRecords(string? Trace = null, string? Audit = null);
+
 /// <summary>What a coordinator's process is told beside the job.</summary>
 public sealed record CoordinatorOptions
 {
@@ -49,8 +54,8 @@ public sealed record CoordinatorOptions
     /// <summary>The coordinator that this one follows, whose cluster it goes on with; null for a new beginning.</summary>
     public CoordinatorLoss? Follows { get; init; }
 
-    /// <summary>Where to write a trace of what all members did; null for nowhere.</summary>
-    public string? Trace { get; init; }
+    /// <summary>What is written of the run beside its checkpoints.</summary>
+    public RunRecords Records { get; init; } = new();
 
     /// <summary>Called with the bound address, <c>host:port</c>, as soon as members can join.</summary>
     public Action<string>? Bound { get; init; }

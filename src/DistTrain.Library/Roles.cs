@@ -24,10 +24,10 @@ public static class Roles
     public static Task<ExitCode> RunServerAsync(MemberOptions options, CancellationToken stop) => MemberRoles.RunServerAsync(options, stop);
 
     /// <summary>Runs coordinator, servers and workers in this process, over the in-process channel, and saves to the
-    /// job's run directory. With <paramref name="trace"/>, a trace of what all of them did is written there.</summary>
-    public static async Task<TrainResult> TrainInProcessAsync(Job job, bool resume, ITrainingObserver observer, CancellationToken stop, string? trace = null)
+    /// job's run directory. </summary>
+    public static async Task<TrainResult> TrainInProcessAsync(Job job, bool resume, ITrainingObserver observer, CancellationToken stop, RunRecords? records = null)
     {
-        await using var run = new InProcessRun(job, resume, save: true, observer, trace);
+        await using var run = new InProcessRun(job, resume, save: true, observer, records);
         return await run.RunAsync(stop);
     }
 }

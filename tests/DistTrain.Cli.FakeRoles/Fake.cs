@@ -54,7 +54,7 @@ internal static class Fake
 
     public static Task<ExitCode> ServerAsync(MemberOptions options, CancellationToken stop) => MemberAsync("server", options);
 
-    public static Task<TrainResult> InProcessAsync(Job job, bool resume, ITrainingObserver observer, CancellationToken stop, string? trace) =>
+    public static Task<TrainResult> InProcessAsync(Job job, bool resume, ITrainingObserver observer, CancellationToken stop, RunRecords? records) =>
         Task.FromResult(new TrainResult { Name = job.Name, Steps = 7, Channel = resume ? "resumed" : "new" });
 
     private static async Task BehaveAsync(CancellationToken stop)

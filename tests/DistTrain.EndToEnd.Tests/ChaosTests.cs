@@ -28,6 +28,7 @@ public sealed class ChaosTests : IDisposable
         string what = string.Join('\n', result.Events) + "\n" + result.Output;
         Assert.True(result.ExitCode == 0, what);
         Assert.True(result.Sha == undisturbed.Sha, what);
+        Assert.True(result.AuditFault is null, $"{result.AuditFault}\n{what}");
     }
 
     [Theory]

@@ -9,8 +9,9 @@ namespace DistTrain.Chaos;
 /// <param name="Sha">The weights' hash; null for none.</param>
 /// <param name="Events">What was done to whom, in order.</param>
 /// <param name="RecoveredMs">From each loss to the next committed step.</param>
+/// <param name="AuditFault">What is wrong with the examples that were used; null for nothing.</param>
 /// <param name="Output">All that it said.</param>
-internal sealed record ChaosResult(int ExitCode, string? Sha, IReadOnlyList<string> Events, IReadOnlyList<double> RecoveredMs, string Output);
+internal sealed record ChaosResult(int ExitCode, string? Sha, IReadOnlyList<string> Events, IReadOnlyList<double> RecoveredMs, string? AuditFault, string Output);
 
 /// <summary>
 /// Trains with real processes while workers, servers and the coordinator are killed and stopped at random moments; the same seed does the same
@@ -29,9 +30,9 @@ internal sealed class ChaosRun(string cli, string folder)
     /// <summary>Runs <c>train</c> with the arguments; nobody is touched for a seed of null.</summary>
     public async Task<ChaosResult> RunAsync(string arguments, int? seed, int mostEvents)
     {
-        string json = Path.Combine(folder, $"chaos-{seed}.json");
+        string json = Path.Combine(folder, $"chaos-{seed}.json"), audit = Path.Combine(folder, $"chaos-{seed}.audit");
         var start = new ProcessStartInfo("dotnet") { UseShellExecute = false, WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
-        string all = $"train {arguments} --set cluster.restarts=100000 --set cluster.failure_timeout=1s --set checkpoint.path=runs/chaos-{seed} --json {json}";
+        string all = $"train {arguments} --set cluster.restarts=100000 --set cluster.failure_timeout=1s --set checkpoint.path=runs/chaos-{seed} --json {json} --audit {audit}";
         start.ArgumentList.Add(cli);
         foreach (string argument in all.Split(' ', StringSplitOptions.RemoveEmptyEntries)) start.ArgumentList.Add(argument);
         start.Environment["DISTTRAIN_FAULTS"] = seed is null ? "" : $"step_delay={StepDelayMs}";
@@ -57,12 +58,13 @@ internal sealed class ChaosRun(string cli, string folder)
         }
 
         string said = await output + await error;
-        if (!File.Exists(json)) return new(code, null, events, [], said);
+        if (!File.Exists(json)) return new(code, null, events, [], "no result", said);
         using JsonDocument result = JsonDocument.Parse(await File.ReadAllTextAsync(json));
         JsonElement failures = result.RootElement.GetProperty("failures");
         return new(
             code, result.RootElement.GetProperty("weights_sha256").GetString(), events,
-            [.. failures.EnumerateArray().Select(f => f.GetProperty("recovered_ms")).Where(f => f.ValueKind == JsonValueKind.Number).Select(f => f.GetDouble())], said);
+            [.. failures.EnumerateArray().Select(f => f.GetProperty("recovered_ms")).Where(f => f.ValueKind == JsonValueKind.Number).Select(f => f.GetDouble())],
+            AuditCheck.Fault(audit, result.RootElement.GetProperty("steps").GetInt64(), result.RootElement.GetProperty("train_examples").GetInt64()), said);
     }
 
     private static async Task<string> ReadAsync(StreamReader reader, TaskCompletionSource begun)

@@ -13,7 +13,7 @@ string folder = Directory.CreateTempSubdirectory("disttrain-chaos-").FullName;
 var chaos = new ChaosRun(cli, folder);
 ChaosResult undisturbed = await chaos.RunAsync($"{job} --in-process --workers 1", null, 0);
 Console.WriteLine($"undisturbed: {undisturbed.Sha}");
-int hangs = 0, failed = 0, wrong = 0, events = 0;
+int hangs = 0, failed = 0, wrong = 0, unaudited = 0, events = 0;
 var recovered = new List<double>();
 for (int seed = first; seed < first + runs; seed++)
 {
@@ -22,13 +22,14 @@ for (int seed = first; seed < first + runs; seed++)
     hangs += result.ExitCode == -1 ? 1 : 0;
     failed += result.ExitCode is not 0 and not -1 ? 1 : 0;
     wrong += result.ExitCode == 0 && result.Sha != undisturbed.Sha ? 1 : 0;
+    unaudited += result.ExitCode == 0 && result.AuditFault is not null ? 1 : 0;
     events += result.Events.Count;
     recovered.AddRange(result.RecoveredMs);
-    Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"seed {seed} ({cluster}): exit code {result.ExitCode}, {result.Events.Count} events, {(result.Sha == undisturbed.Sha ? "same bits" : result.Sha ?? "no weights")}, losses recovered in {string.Join(" ", result.RecoveredMs.Select(ms => $"{ms:0}"))} ms"));
-    if (result.ExitCode != 0 || result.Sha != undisturbed.Sha) Console.WriteLine(string.Join('\n', result.Events) + "\n" + result.Output);
+    Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"seed {seed} ({cluster}): exit code {result.ExitCode}, {result.Events.Count} events, {(result.Sha == undisturbed.Sha ? "same bits" : result.Sha ?? "no weights")}, {result.AuditFault ?? "each example once"}, losses recovered in {string.Join(" ", result.RecoveredMs.Select(ms => $"{ms:0}"))} ms"));
+    if (result.ExitCode != 0 || result.Sha != undisturbed.Sha || result.AuditFault is not null) Console.WriteLine(string.Join('\n', result.Events) + "\n" + result.Output);
 }
 
 recovered.Sort();
-Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{runs} runs, {events} events, {hangs} hangs, {failed} failed, {wrong} with wrong bits; {recovered.Count} losses, median {(recovered.Count > 0 ? recovered[recovered.Count / 2] : 0):0} ms and worst {(recovered.Count > 0 ? recovered[^1] : 0):0} ms to the next completed step"));
+Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{runs} runs, {events} events, {hangs} hangs, {failed} failed, {wrong} with wrong bits, {unaudited} with wrong examples; {recovered.Count} losses, median {(recovered.Count > 0 ? recovered[recovered.Count / 2] : 0):0} ms and worst {(recovered.Count > 0 ? recovered[^1] : 0):0} ms to the next completed step"));
 Directory.Delete(folder, recursive: true);
-return hangs + failed + wrong == 0 ? 0 : 1;
+return hangs + failed + wrong + unaudited == 0 ? 0 : 1;

@@ -16,21 +16,14 @@ internal static class CoordinatorCommand
         var jobs = new JobOptions(command, required: false);
         var network = new NetworkArguments(command, joins: false, listens: true);
         Option<bool> resume = TrainCommand.ResumeOption();
-        Option<string?> trace = TrainCommand.TraceOption();
-        Option<string?> json = CommandTree.JsonOption();
         var recover = new Option<bool>("--recover") { Description = "Goes on with the cluster of a coordinator that ended: from where its servers are, or else from the newest checkpoint." };
         var child = new ChildOptions(command, announces: true);
         command.Add(recover);
         command.Add(resume);
-        command.Add(trace);
-        command.Add(json);
+        var records = new RecordOptions(command);
         command.SetAction(async (parsed, _) =>
         {
-            string? jsonFile = parsed.GetValue(json);
-            JsonFile.CheckPlace(jsonFile);
-            string? traceFile = parsed.GetValue(trace);
-            JsonFile.CheckPlace(traceFile, "--trace");
-            JsonFile.CheckApart(traceFile, jsonFile);
+            records.Check(parsed);
             using Lifeline? lifeline = child.Lifeline(parsed);
             using StopSignals signals = lifeline is null ? StopSignals.Handle() : StopSignals.LeaveToLauncher(lifeline);
             Job job = jobs.Load(parsed);
@@ -41,7 +34,7 @@ internal static class CoordinatorCommand
                 Resume = parsed.GetValue(resume),
                 Local = lifeline is not null,
                 Follows = child.Follows(parsed) ?? (parsed.GetValue(recover) ? new CoordinatorLoss(0, DateTimeOffset.MinValue, "it ended") : null),
-                Trace = traceFile,
+                Records = records.Read(parsed),
                 Bound = address => child.Announce(parsed, address),
             };
             using var observer = ConsoleObserver.Create(context, showListening: lifeline is null);
@@ -50,7 +43,7 @@ internal static class CoordinatorCommand
             TrainResult result = await context.Runners.Coordinate(job, options, observer, stop.Token);
             result = deaths.Judge(result, interrupted: lifeline is { Stop.IsCancellationRequested: true });
             observer.Finish(result, job, UsageHint.For(parsed, jobs, lifeline is not null));
-            JsonFile.Write(jsonFile, result);
+            JsonFile.Write(records.Json(parsed), result);
             return result.ExitCode;
         });
         return command;

@@ -21,23 +21,16 @@ internal static class TrainCommand
         var inProcess = new Option<bool>("--in-process") { Description = "Runs everything within one process." };
         Option<bool> resume = ResumeOption();
         var engine = new Option<string>("--engine") { HelpName = "NAME", Description = "What hosts the actors; this build has 'builtin'.", DefaultValueFactory = _ => "builtin" };
-        Option<string?> trace = TraceOption();
-        Option<string?> json = CommandTree.JsonOption();
         command.Add(threads);
         command.Add(cores);
         command.Add(channel);
         command.Add(inProcess);
         command.Add(resume);
         command.Add(engine);
-        command.Add(trace);
-        command.Add(json);
+        var records = new RecordOptions(command);
         command.SetAction(async (parsed, _) =>
         {
-            string? jsonFile = parsed.GetValue(json);
-            JsonFile.CheckPlace(jsonFile);
-            string? traceFile = parsed.GetValue(trace);
-            JsonFile.CheckPlace(traceFile, "--trace");
-            JsonFile.CheckApart(traceFile, jsonFile);
+            records.Check(parsed);
             CheckEngine(parsed.GetValue(engine)!);
             List<string> overrides = jobs.Overrides(parsed);
             if (parsed.GetValue(threads) is { } n) overrides.Add($"cluster.threads={n}");
@@ -46,15 +39,13 @@ internal static class TrainCommand
             Job job = JobReader.Load(parsed.GetValue(jobs.Path), overrides);
             if (job.Cluster.Replicas > 0 && parsed.GetValue(inProcess)) throw new DistTrainException(ExitCode.BadUsage, "--in-process: cluster.replicas needs processes, because a second copy never shares one with the first");
             return parsed.GetValue(inProcess)
-                ? await TrainHereAsync(context, job, parsed.GetValue(resume), traceFile, jsonFile, UsageHint.For(parsed, jobs, local: true))
-                : await LaunchAsync(context, job, CoordinatorArguments(parsed.GetValue(jobs.Path), overrides, parsed.GetValue(resume), traceFile, jsonFile), jsonFile);
+                ? await TrainHereAsync(context, job, parsed.GetValue(resume), records.Read(parsed), records.Json(parsed), UsageHint.For(parsed, jobs, local: true))
+                : await LaunchAsync(context, job, CoordinatorArguments(parsed.GetValue(jobs.Path), overrides, parsed.GetValue(resume), records.Arguments(parsed)), records.Json(parsed));
         });
         return command;
     }
 
     public static Option<bool> ResumeOption() => new("--resume") { Description = "Goes on from the job's newest checkpoint, to the same bits as a run that never stopped." };
-
-    public static Option<string?> TraceOption() => new("--trace") { HelpName = "FILE", Description = "Writes a trace of what every process did in its last steps, for ui.perfetto.dev or chrome://tracing." };
 
     private static void CheckEngine(string engine)
     {
@@ -69,22 +60,21 @@ internal static class TrainCommand
         }
     }
 
-    private static List<string> CoordinatorArguments(string? job, List<string> overrides, bool resume, string? trace, string? json)
+    private static List<string> CoordinatorArguments(string? job, List<string> overrides, bool resume, List<string> records)
     {
         List<string> arguments = ["coordinator"];
         if (job is not null) arguments.Add(job);
         foreach (string change in overrides) arguments.AddRange(["--set", change]);
         if (resume) arguments.Add("--resume");
-        if (trace is not null) arguments.AddRange(["--trace", trace]);
-        if (json is not null) arguments.AddRange(["--json", json]);
+        arguments.AddRange(records);
         return arguments;
     }
 
-    private static async Task<int> TrainHereAsync(CliContext context, Job job, bool resume, string? trace, string? json, UsageHint hint)
+    private static async Task<int> TrainHereAsync(CliContext context, Job job, bool resume, RunRecords records, string? json, UsageHint hint)
     {
         using StopSignals signals = StopSignals.Handle();
         using var observer = ConsoleObserver.Create(context, showListening: false);
-        TrainResult result = await context.Runners.InProcess(job, resume, observer, signals.Stop, trace);
+        TrainResult result = await context.Runners.InProcess(job, resume, observer, signals.Stop, records);
         observer.Finish(result, job, hint);
         JsonFile.Write(json, result);
         return result.ExitCode;

@@ -8,7 +8,7 @@ namespace DistTrain.Core.Messages;
 public static class Protocol
 {
     /// <summary>Raised whenever a message changes its meaning.</summary>
-    public const int Version = 9;
+    public const int Version = 10;
 }
 
 /// <summary>A message from the coordinator to a member.</summary>

@@ -10,9 +10,13 @@ namespace DistTrain.Core.Sharding;
 /// <param name="Predictions">What <paramref name="Correct"/> is out of: examples, or tokens; 0 where that has no meaning.</param>
 public readonly record struct SegmentStats(double LossSum, double WeightSum, long Correct, long Examples, long Predictions)
 {
+    /// <summary>The <see cref="Sharding.ExampleDigest"/> of the examples: tells which they are; 0 of an evaluation.</summary>
+    public ulong ExampleDigest { get; init; }
+
     /// <summary>Joins two neighbours: left + right, in this order.</summary>
     public static SegmentStats Join(SegmentStats left, SegmentStats right) =>
-        new(left.LossSum + right.LossSum, left.WeightSum + right.WeightSum, left.Correct + right.Correct, left.Examples + right.Examples, left.Predictions + right.Predictions);
+        new(left.LossSum + right.LossSum, left.WeightSum + right.WeightSum, left.Correct + right.Correct, left.Examples + right.Examples, left.Predictions + right.Predictions)
+        { ExampleDigest = left.ExampleDigest + right.ExampleDigest };
 
     /// <summary>The mean loss; NaN without weight.</summary>
     public double MeanLoss => LossSum / WeightSum;

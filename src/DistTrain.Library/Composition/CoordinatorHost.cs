@@ -78,6 +78,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         await _engine.DisposeAsync();
         await Keeper.FlushAsync();
         Keeper.Dispose();
+        _metrics.Audit?.Dispose();
         _ending.Dispose();
     }
 

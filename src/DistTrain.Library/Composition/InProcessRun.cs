@@ -11,7 +11,7 @@ using DistTrain.Transport.InProcess;
 namespace DistTrain.Composition;
 
 /// <summary>A whole cluster in this process: coordinator, servers and workers as actors, over the in-process channel.</summary>
-internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObserver observer, string? trace = null) : IAsyncDisposable
+internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObserver observer, RunRecords? records = null) : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, ParameterServer> _servers = new(StringComparer.Ordinal);
     private readonly List<(MemberHost Host, InProcessLink Link)> _members = [];
@@ -29,9 +29,9 @@ internal sealed class InProcessRun(Job job, bool resume, bool save, ITrainingObs
         Context.RequireMemory();
         IReadOnlyList<CoreSet>? cores = WorkerCores.Share(job.Cluster);
         RunFiles files = RunFiles.Open(Context, resume, save, observer);
-        var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1)) with { Evaluations = files.Evaluations, Trace = TraceFile.Recorder(trace) };
-        var metrics = new RunMetrics(Context, files.FirstVersion, files.ResumedFrom, "in-process", observer, TimeProvider.System);
-        _coordinator = new CoordinatorHost(Context, plan, files, metrics, observer, TimeProvider.System) { Trace = trace };
+        var plan = Context.Plan("", files.FirstVersion, TimeSpan.FromMinutes(1)) with { Evaluations = files.Evaluations, Trace = TraceFile.Recorder(records?.Trace) };
+        var metrics = new RunMetrics(Context, files.FirstVersion, files.ResumedFrom, "in-process", observer, TimeProvider.System) { Audit = records?.Audit is { } audit ? AuditFile.Open(Context, audit, files.FirstVersion, observer.Warn) : null };
+        _coordinator = new CoordinatorHost(Context, plan, files, metrics, observer, TimeProvider.System) { Trace = records?.Trace };
         var channel = new InProcessChannel(address => _servers[address.Endpoint]);
         for (int i = 0; i < job.Cluster.Servers; i++) AddServer($"in-process:{i}");
         for (int i = 0; i < job.Cluster.Workers; i++) AddWorker(channel, cores?[i]);

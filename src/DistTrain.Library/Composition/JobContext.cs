@@ -4,6 +4,7 @@ using DistTrain.Core;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Memory;
 using DistTrain.Core.Messages;
+using DistTrain.Core.Sharding;
 using DistTrain.Data;
 using DistTrain.Jobs;
 using DistTrain.Kernels;
@@ -65,6 +66,24 @@ internal sealed class JobContext
     public int MiniBatchesPerStep => Job.Cluster.Consistency.Local?.Every ?? 1;
 
     public long TotalSteps { get; }
+
+    /// <summary>The examples of one shard of a step, in the order of its mini-batches.</summary>
+    public long[] Examples(long step, int shard)
+    {
+        var sampler = new Sampler(Facts.TrainExamples, Job.Batch.Size, Job.Seed);
+        (long first, int count) = LocalRule.MiniBatches(step, MiniBatchesPerStep, _miniBatches);
+        var all = new List<long>();
+        for (long b = first; b < first + count; b++)
+        {
+            MiniBatch batch = sampler.At(b);
+            (long start, long end) = ShardSlice.Of(batch.Size, Job.Batch.Shards, shard);
+            var examples = new long[end - start];
+            sampler.Fill(batch, (int)start, examples);
+            all.AddRange(examples);
+        }
+
+        return [.. all];
+    }
 
     /// <summary>Reads the job's data, or takes its arrays.</summary>
     public static JobContext Load(Job job)

@@ -33,6 +33,9 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
     // What stood at versions that the job may go back to, ascending.
     private readonly List<Standing> _stood = [new(firstVersion, 0, default, default)];
 
+    /// <summary>Told which examples counted; null for nobody.</summary>
+    public AuditFile? Audit { get; init; }
+
     public Task<Outcome> Completion => _finished.Task;
 
     public void Waiting(string message) => observer.Waiting(message);
@@ -48,6 +51,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     public void Committed(long version, SegmentStats stats)
     {
+        Audit?.Committed(version, stats);
         long now = time.GetTimestamp();
         foreach ((int failure, long since) in _recovering)
         {
@@ -97,6 +101,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     public void Resumed(long version, ReadOnlyMemory<byte> figures)
     {
+        Audit?.GoTo(version);
         if (RunFigures.Parse(figures) is not { } before) return;
         _stood.Clear();
         if (before.Saved.Version < version) _stood.Add(before.Saved);
@@ -119,6 +124,7 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
 
     public void WentBack(long version)
     {
+        Audit?.GoTo(version);
         int at = _stood.FindIndex(s => s.Version == version);
         if (at < 0) return;
         (_, _examples, _epoch, _lastEpoch) = _stood[at];

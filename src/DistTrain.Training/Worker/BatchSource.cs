@@ -37,15 +37,17 @@ internal sealed unsafe class BatchSource
     /// <summary>Examples of the mini-batch of a step: the last one of an epoch may be short.</summary>
     public int BatchSize(long step) => _sampler.At(step).Size;
 
-    /// <summary>Fills features, and labels or targets, each (rows.Rows, …).</summary>
-    public void Gather(long step, ShardRows rows, float* inputs, int* labels, float* targets)
+    /// <summary>Fills features, and labels or targets, each (rows.Rows, …), and for each shard of <paramref name="rows"/> the digest of its examples.</summary>
+    public void Gather(long step, ShardRows rows, float* inputs, int* labels, float* targets, Span<ulong> digests)
     {
         MiniBatch batch = _sampler.At(step);
         for (int leaf = 0; leaf < rows.Shards.Count; leaf++)
         {
             (long start, _) = ShardSlice.Of(batch.Size, _tree.Shards, rows.Shards[leaf]);
             int first = rows.Plan.LeafRows[leaf];
-            _sampler.Fill(batch, (int)start, _examples.AsSpan(first, rows.Plan.LeafRows[leaf + 1] - first));
+            Span<long> mine = _examples.AsSpan(first, rows.Plan.LeafRows[leaf + 1] - first);
+            _sampler.Fill(batch, (int)start, mine);
+            digests[leaf] = ExampleDigest.Of(mine);
         }
 
         ReadOnlySpan<long> examples = _examples.AsSpan(0, rows.Rows);

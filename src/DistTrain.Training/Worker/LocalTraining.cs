@@ -10,7 +10,15 @@ namespace DistTrain.Training.Worker;
 /// <summary>What workers know of a job in local SGD.</summary>
 /// <param name="Every">Mini-batches of a round: what a step is to the servers.</param>
 /// <param name="Inner">How a shard's own weights change by a mini-batch; its rate is of mini-batches, from 0.</param>
-public sealed record LocalRule(int Every, UpdateRule Inner);
+public sealed record LocalRule(int Every, UpdateRule Inner)
+{
+    /// <summary>The mini-batches of a round: the last one of an epoch may have fewer.</summary>
+    public static (long First, int Count) MiniBatches(long round, int every, long perEpoch)
+    {
+        long rounds = (perEpoch + every - 1) / every, first = round % rounds * every;
+        return ((round / rounds * perEpoch) + first, (int)Math.Min(every, perEpoch - first));
+    }
+}
 
 /// <summary>
 /// A round of local SGD for one shard (Stich 2019; with an outer optimizer that has momentum, DiLoCo: Douillard et al. 2023): the shard's own
@@ -29,6 +37,7 @@ internal sealed unsafe class LocalTraining : IGradientListener, IDisposable
     private readonly NativeBuffer _gradient;
     private readonly Bucket _all;
     private readonly SegmentStats[] _stats = new SegmentStats[1];
+    private readonly ulong[] _digest = new ulong[1];
     private readonly Dictionary<(int Size, int Shard), ShardRows> _rows = [];
     private long _first;
 
@@ -41,13 +50,6 @@ internal sealed unsafe class LocalTraining : IGradientListener, IDisposable
         _gradient = new NativeBuffer(setup.Model.Layout.Length);
     }
 
-    /// <summary>The mini-batches of a round: the last one of an epoch may have fewer.</summary>
-    public static (long First, int Count) MiniBatches(long round, int every, long perEpoch)
-    {
-        long rounds = (perEpoch + every - 1) / every, first = round % rounds * every;
-        return ((round / rounds * perEpoch) + first, (int)Math.Min(every, perEpoch - first));
-    }
-
     /// <summary>Computes a round for the one shard that <paramref name="round"/> is begun with.</summary>
     /// <param name="weights">The servers' weights, all of them.</param>
     /// <param name="shard">The shard.</param>
@@ -55,7 +57,7 @@ internal sealed unsafe class LocalTraining : IGradientListener, IDisposable
     /// <exception cref="NotFiniteException">The loss is no finite number; its <see cref="NotFiniteException.MiniBatch"/> says where.</exception>
     public void Run(float* weights, int shard, GradientRound round)
     {
-        (_first, int count) = MiniBatches(round.Step, _rule.Every, _source.StepsPerEpoch);
+        (_first, int count) = LocalRule.MiniBatches(round.Step, _rule.Every, _source.StepsPerEpoch);
         long length = _setup.Model.Layout.Length;
         Elementwise.Copy(weights, Own(0), (nint)length);
         foreach (string state in _rule.Inner.StateVectors) Elementwise.Fill((float*)_own.Vector(state, 0, 0, (int)length).Address, (nint)length, 0);
@@ -89,10 +91,11 @@ internal sealed unsafe class LocalTraining : IGradientListener, IDisposable
 
     private void Compute(long miniBatch, float* own, ShardRows rows)
     {
-        _source.Gather(miniBatch, rows, _run.Input, _run.Labels, _run.Targets);
+        _source.Gather(miniBatch, rows, _run.Input, _run.Labels, _run.Targets, _digest);
         rows.Plan.Gradients[0] = (nint)_gradient.Pointer;
         _run.Forward(own, rows.Rows, new StepKey(_setup.Seed, miniBatch, Training: true), rows.Plan);
         _run.Loss(rows.Rows, rows.Plan, _stats);
+        _stats[0] = _stats[0] with { ExampleDigest = _digest[0] };
         if (!double.IsFinite(_stats[0].LossSum)) throw new NotFiniteException(miniBatch, _stats[0].LossSum, _run.FirstNotFinite(own, rows.Rows, rows.Plan));
         _run.Backward(own, rows.Rows, rows.Plan, this);
     }

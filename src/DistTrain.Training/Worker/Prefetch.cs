@@ -16,6 +16,7 @@ internal sealed unsafe class Prefetch : IDisposable
     private readonly IDataset _train;
     private readonly NativeBuffer _inputs;
     private readonly NativeBuffer _targets;
+    private readonly ulong[] _digests;
     private readonly Thread _thread;
     private State _state;
     private long _step;
@@ -25,9 +26,10 @@ internal sealed unsafe class Prefetch : IDisposable
     /// <summary>Starts the thread.</summary>
     /// <param name="source">Its own: the caller must not use it.</param>
     /// <param name="train">The training examples.</param>
-    public Prefetch(BatchSource source, IDataset train)
+    /// <param name="shards">Shards of a mini-batch.</param>
+    public Prefetch(BatchSource source, IDataset train, int shards)
     {
-        (_source, _train) = (source, train);
+        (_source, _train, _digests) = (source, train, new ulong[shards]);
         _inputs = new NativeBuffer((long)source.MaxRows * train.FeatureCount);
         _targets = new NativeBuffer((long)source.MaxRows * source.Target.PerRow);
         _thread = new Thread(Run) { IsBackground = true, Name = "prefetch" };
@@ -54,7 +56,7 @@ internal sealed unsafe class Prefetch : IDisposable
     }
 
     /// <summary>Copies the rows of a step out, where they are those that it was told to gather.</summary>
-    public bool TryTake(long step, ShardRows rows, float* inputs, int* labels, float* targets)
+    public bool TryTake(long step, ShardRows rows, float* inputs, int* labels, float* targets, Span<ulong> digests)
     {
         lock (_gate)
         {
@@ -64,6 +66,7 @@ internal sealed unsafe class Prefetch : IDisposable
         }
 
         _failure?.Throw();
+        _digests.AsSpan(0, rows.Shards.Count).CopyTo(digests);
         Copy(_inputs.Pointer, inputs, (long)rows.Rows * _train.FeatureCount);
         // Labels are as wide as targets: four bytes.
         float* wanted = _source.Target.Kind == TargetKind.ClassLabel ? (float*)labels : targets;
@@ -117,7 +120,7 @@ internal sealed unsafe class Prefetch : IDisposable
     {
         try
         {
-            _source.Gather(_step, _rows!, _inputs.Pointer, (int*)_targets.Pointer, _targets.Pointer);
+            _source.Gather(_step, _rows!, _inputs.Pointer, (int*)_targets.Pointer, _targets.Pointer, _digests);
         }
 #pragma warning disable CA1031 // Whatever it is, it is thrown again by TryTake.
         catch (Exception e)

@@ -92,6 +92,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
     private readonly Prefetch? _prefetch;
     private readonly KernelPool _pool;
     private readonly long[] _examples;
+    private readonly ulong[] _digests;
     private readonly ModelRun _run;
     private readonly LocalTraining? _local;
     private int _node;
@@ -100,9 +101,9 @@ internal sealed unsafe class TrainingLoop : IDisposable
     {
         (_setup, _tree) = (setup, tree);
         _source = new BatchSource(setup, tree);
-        if (!setup.Augment.IsDefaultOrEmpty || (long)_source.MaxRows * setup.Train.FeatureCount >= WorthPrefetching) _prefetch = new Prefetch(new BatchSource(setup, tree), setup.Train);
+        if (!setup.Augment.IsDefaultOrEmpty || (long)_source.MaxRows * setup.Train.FeatureCount >= WorthPrefetching) _prefetch = new Prefetch(new BatchSource(setup, tree), setup.Train, tree.Shards);
         _pool = setup.Threads > 1 ? new KernelPool(setup.Threads, setup.Cores) : KernelPool.Single;
-        _examples = new long[setup.MostRows];
+        (_examples, _digests) = (new long[setup.MostRows], new ulong[tree.Shards]);
         _run = new ModelRun(setup.Model, setup.MostRows, _pool, setup.Shards, setup.Memory);
         if (setup.Local is { } rule) _local = new LocalTraining(setup, rule, tree, _source, _run);
     }
@@ -144,6 +145,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
         began = trace.Begin();
         _run.Loss(rows.Rows, rows.Plan, round.Stats);
         trace.End(TraceName.Loss, began, round.Step);
+        CountExamples(rows, round);
         round.JoinStats();
         foreach (SegmentStats stats in round.Stats)
         {
@@ -156,6 +158,16 @@ internal sealed unsafe class TrainingLoop : IDisposable
         trace.End(TraceName.Backward, began, round.Step);
         round.Complete = true;
         return true;
+    }
+
+    private void CountExamples(ShardRows rows, GradientRound round)
+    {
+        for (int node = 0; node < rows.Nodes.Count; node++)
+        {
+            ulong sum = 0;
+            for (int leaf = rows.Plan.NodeLeaves[node]; leaf < rows.Plan.NodeLeaves[node + 1]; leaf++) sum += _digests[leaf];
+            round.Stats[node] = round.Stats[node] with { ExampleDigest = sum };
+        }
     }
 
     // A round begins with all of the weights.
@@ -216,7 +228,7 @@ internal sealed unsafe class TrainingLoop : IDisposable
 
     private void Gather(long step, ShardRows rows)
     {
-        if (_prefetch?.TryTake(step, rows, _run.Input, _run.Labels, _run.Targets) != true) _source.Gather(step, rows, _run.Input, _run.Labels, _run.Targets);
+        if (_prefetch?.TryTake(step, rows, _run.Input, _run.Labels, _run.Targets, _digests) != true) _source.Gather(step, rows, _run.Input, _run.Labels, _run.Targets, _digests);
         // These rows are of a mini-batch of this size; there is room for one group of rows ahead.
         if (rows.IsWhole && _source.BatchSize(step + 1) == _source.BatchSize(step)) _prefetch?.Begin(step + 1, rows);
     }

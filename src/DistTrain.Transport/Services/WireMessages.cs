@@ -237,10 +237,10 @@ internal static class WireMessages
     public static CheckpointPieceHeader FromWire(Wire.CheckpointPiece piece) => new(piece.Term, piece.Version, piece.Partition, piece.Vector, piece.Offset);
 
     private static Wire.SegmentStats ToWire(SegmentStats stats) =>
-        new() { LossSum = stats.LossSum, WeightSum = stats.WeightSum, Correct = stats.Correct, Examples = stats.Examples, Predictions = stats.Predictions };
+        new() { LossSum = stats.LossSum, WeightSum = stats.WeightSum, Correct = stats.Correct, Examples = stats.Examples, Predictions = stats.Predictions, ExampleDigest = stats.ExampleDigest };
 
     private static SegmentStats FromWire(Wire.SegmentStats? stats) =>
-        stats is null ? default : new(stats.LossSum, stats.WeightSum, stats.Correct, stats.Examples, stats.Predictions);
+        stats is null ? default : new(stats.LossSum, stats.WeightSum, stats.Correct, stats.Examples, stats.Predictions) { ExampleDigest = stats.ExampleDigest };
 
     private static Msg.JoinRequest FromWire(Wire.JoinRequest request) => new(
         request.Role == Wire.Role.Server ? MemberRole.Server : MemberRole.Worker,

@@ -7,6 +7,8 @@ internal sealed class Recorder : ITrainingObserver
 
     public List<string> Notes { get; } = [];
 
+    public List<string> Warnings { get; } = [];
+
     public Action<long> Stepped { get; init; } = _ => { };
 
     public void Step(StepReport report) => Stepped(report.Step);
@@ -35,7 +37,5 @@ internal sealed class Recorder : ITrainingObserver
     {
     }
 
-    public void Warn(string message)
-    {
-    }
+    public void Warn(string message) => Warnings.Add(message);
 }

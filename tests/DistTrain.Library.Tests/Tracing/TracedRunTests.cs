@@ -28,7 +28,7 @@ public sealed class TracedRunTests : IDisposable
             cluster: { workers: 2, servers: 2, consistency: {{mode}} }
             checkpoint: { path: {{Path.Combine(_folder, "run")}} }
             """, "test");
-        TrainResult result = await Roles.TrainInProcessAsync(job, resume: false, new Recorder(), CancellationToken.None, file);
+        TrainResult result = await Roles.TrainInProcessAsync(job, resume: false, new Recorder(), CancellationToken.None, new RunRecords(Trace: file));
         Assert.Equal((int)ExitCode.Done, result.ExitCode);
         List<JsonElement> events = [.. JsonDocument.Parse(await File.ReadAllBytesAsync(file)).RootElement.GetProperty("traceEvents").EnumerateArray()];
         HashSet<string> there = [.. events.Where(e => e.GetProperty("ph").GetString() == "X").Select(e => e.GetProperty("name").GetString()!)];
@@ -49,7 +49,7 @@ public sealed class TracedRunTests : IDisposable
     public async Task FileThatCannotBeWritten_CostsNoTraining()
     {
         Job job = JobReader.Parse($"data: {{ name: digits }}\nmodel: [flatten, {{ dense: 10 }}]\ntraining: {{ max_steps: 5 }}\ncheckpoint: {{ path: {Path.Combine(_folder, "run")} }}", "test");
-        TrainResult result = await Roles.TrainInProcessAsync(job, resume: false, new Recorder(), CancellationToken.None, Path.Combine(_folder, "none", "trace.json"));
+        TrainResult result = await Roles.TrainInProcessAsync(job, resume: false, new Recorder(), CancellationToken.None, new RunRecords(Trace: Path.Combine(_folder, "none", "trace.json")));
         Assert.Equal((int)ExitCode.Done, result.ExitCode);
     }
 }

@@ -15,7 +15,7 @@ public class LocalTrainingTests
         var seen = new List<long>();
         for (long round = 0; round < 3 * rounds; round++)
         {
-            (long first, int count) = LocalTraining.MiniBatches(round, every, perEpoch);
+            (long first, int count) = LocalRule.MiniBatches(round, every, perEpoch);
             Assert.InRange(count, 1, every);
             Assert.Equal(first / perEpoch, (first + count - 1) / perEpoch);
             for (int i = 0; i < count; i++) seen.Add(first + i);

@@ -20,13 +20,15 @@ public sealed unsafe class MixedRowsTests
     private static readonly ArrayDataset Data = new(
         Enumerable.Range(0, Examples * Features).Select(i => (float)i).ToArray(), [2, 4, 5], Enumerable.Range(0, Examples).Select(i => i % Classes).ToArray(), Classes);
 
+    private static readonly ulong[] Digests = new ulong[4];
+
     private static WorkerSetup Setup(params AugmentSpec[] items) => new(Net, Data, null, 7, Batch, 4, 1) { Augment = [.. items] };
 
     private static (float[] Inputs, float[] Targets) Gather(BatchSource source, long step, ShardRows rows)
     {
         var inputs = new float[rows.Rows * Features];
         var targets = new float[rows.Rows * Classes];
-        fixed (float* x = inputs, t = targets) source.Gather(step, rows, x, null, t);
+        fixed (float* x = inputs, t = targets) source.Gather(step, rows, x, null, t, Digests);
         return (inputs, targets);
     }
 
@@ -45,7 +47,7 @@ public sealed unsafe class MixedRowsTests
             var finished = new float[size * Features];
             var labels = new int[size];
             fixed (float* x = finished)
-            fixed (int* l = labels) plain.Gather(step, rows, x, l, null);
+            fixed (int* l = labels) plain.Gather(step, rows, x, l, null, Digests);
             var partners = new int[size];
             mixer.Partners(step, size, [.. Enumerable.Range(0, size)], partners);
             Assert.Contains(Enumerable.Range(0, size), i => labels[i] != labels[partners[i]]);
@@ -89,13 +91,13 @@ public sealed unsafe class MixedRowsTests
     {
         WorkerSetup setup = Setup(new MixupAugment());
         var source = new BatchSource(setup, Tree);
-        using var prefetch = new Prefetch(new BatchSource(setup, Tree), Data);
+        using var prefetch = new Prefetch(new BatchSource(setup, Tree), Data, Tree.Shards);
         var rows = new ShardRows(Tree, [0, 1, 2], Batch);
         (float[] inputs, float[] targets) = Gather(source, 1, rows);
         var takenInputs = new float[inputs.Length];
         var takenTargets = new float[targets.Length];
         prefetch.Begin(1, rows);
-        fixed (float* x = takenInputs, t = takenTargets) Assert.True(prefetch.TryTake(1, rows, x, null, t));
+        fixed (float* x = takenInputs, t = takenTargets) Assert.True(prefetch.TryTake(1, rows, x, null, t, Digests));
         Assert.Equal(inputs, takenInputs);
         Assert.Equal(targets, takenTargets);
     }
@@ -113,7 +115,7 @@ public sealed unsafe class MixedRowsTests
             for (int i = 0; i < 30; i++)
             {
                 if (i == 10) before = GC.GetAllocatedBytesForCurrentThread();
-                source.Gather(0, rows, x, null, t);
+                source.Gather(0, rows, x, null, t, Digests);
             }
 
             Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);

@@ -20,6 +20,8 @@ public sealed unsafe class PrefetchTests
     private static readonly ArrayDataset Data = new(
         Enumerable.Range(0, Examples * Features).Select(i => (float)i).ToArray(), [2, 4, 5], Enumerable.Range(0, Examples).Select(i => i % 3).ToArray(), 3);
 
+    private static readonly ulong[] Digests = new ulong[4];
+
     private static WorkerSetup Setup(IDataset? data = null) => new(
         Net, data ?? Data, null, 7, Batch, 4, 1)
     { Augment = [new FlipAugment(), new CropAugment(2), new NoiseAugment(0.5)] };
@@ -41,7 +43,7 @@ public sealed unsafe class PrefetchTests
     public void TryTake_WhatWasBegun_IsWhatIsGathered()
     {
         var source = new BatchSource(Setup(), Tree);
-        using var prefetch = new Prefetch(new BatchSource(Setup(), Tree), Data);
+        using var prefetch = new Prefetch(new BatchSource(Setup(), Tree), Data, Tree.Shards);
         foreach (ImmutableArray<int> shards in new ImmutableArray<int>[] { [0, 1, 2, 3], [1, 3] })
         {
             // Step 5 is the short last one of the second epoch.
@@ -49,15 +51,17 @@ public sealed unsafe class PrefetchTests
             {
                 var rows = new ShardRows(Tree, shards, source.BatchSize(step));
                 prefetch.Begin(step, rows);
-                var ahead = Rows((x, l) => prefetch.TryTake(step, rows, (float*)x, (int*)l, null), rows.Rows);
+                var digests = new ulong[4];
+                var ahead = Rows((x, l) => prefetch.TryTake(step, rows, (float*)x, (int*)l, null, digests), rows.Rows);
                 var now = Rows(
                     (x, l) =>
                     {
-                        source.Gather(step, rows, (float*)x, (int*)l, null);
+                        source.Gather(step, rows, (float*)x, (int*)l, null, Digests);
                         return true;
                     },
                     rows.Rows);
                 Assert.Equal(now.Inputs, ahead.Inputs);
+                Assert.Equal(Digests[..rows.Shards.Count], digests[..rows.Shards.Count]);
                 Assert.Equal(now.Labels, ahead.Labels);
             }
         }
@@ -69,18 +73,18 @@ public sealed unsafe class PrefetchTests
         var room = new float[Batch * Features];
         var labels = new int[Batch];
         var rows = new ShardRows(Tree, [0, 1], Batch);
-        using var prefetch = new Prefetch(new BatchSource(Setup(), Tree), Data);
+        using var prefetch = new Prefetch(new BatchSource(Setup(), Tree), Data, Tree.Shards);
         fixed (float* x = room)
         fixed (int* l = labels)
         {
-            Assert.False(prefetch.TryTake(0, rows, x, l, null));
+            Assert.False(prefetch.TryTake(0, rows, x, l, null, Digests));
             prefetch.Begin(1, rows);
-            Assert.False(prefetch.TryTake(0, rows, x, l, null));
-            Assert.False(prefetch.TryTake(1, new ShardRows(Tree, [0], Batch), x, l, null));
+            Assert.False(prefetch.TryTake(0, rows, x, l, null, Digests));
+            Assert.False(prefetch.TryTake(1, new ShardRows(Tree, [0], Batch), x, l, null, Digests));
             prefetch.Begin(2, rows);
-            Assert.False(prefetch.TryTake(1, rows, x, l, null));
-            Assert.True(prefetch.TryTake(2, rows, x, l, null));
-            Assert.False(prefetch.TryTake(2, rows, x, l, null));
+            Assert.False(prefetch.TryTake(1, rows, x, l, null, Digests));
+            Assert.True(prefetch.TryTake(2, rows, x, l, null, Digests));
+            Assert.False(prefetch.TryTake(2, rows, x, l, null, Digests));
         }
     }
 
@@ -88,12 +92,12 @@ public sealed unsafe class PrefetchTests
     public void TryTake_AfterAFailure_ThrowsIt()
     {
         var rows = new ShardRows(Tree, [0], Batch);
-        using var prefetch = new Prefetch(new BatchSource(Setup(new Broken()), Tree), Data);
+        using var prefetch = new Prefetch(new BatchSource(Setup(new Broken()), Tree), Data, Tree.Shards);
         prefetch.Begin(0, rows);
         var room = new float[Batch * Features];
         var e = Assert.Throws<IOException>(() =>
         {
-            fixed (float* x = room) prefetch.TryTake(0, rows, x, (int*)x, null);
+            fixed (float* x = room) prefetch.TryTake(0, rows, x, (int*)x, null, Digests);
         });
         Assert.Equal("the disk is gone", e.Message);
     }
@@ -104,7 +108,7 @@ public sealed unsafe class PrefetchTests
         var rows = new ShardRows(Tree, [0, 1, 2, 3], Batch);
         var room = new float[Batch * Features];
         var labels = new int[Batch];
-        using var prefetch = new Prefetch(new BatchSource(Setup(), Tree), Data);
+        using var prefetch = new Prefetch(new BatchSource(Setup(), Tree), Data, Tree.Shards);
         fixed (float* x = room)
         fixed (int* l = labels)
         {
@@ -113,7 +117,7 @@ public sealed unsafe class PrefetchTests
             {
                 if (i == 10) before = GC.GetAllocatedBytesForCurrentThread();
                 prefetch.Begin(0, rows);
-                prefetch.TryTake(0, rows, x, l, null);
+                prefetch.TryTake(0, rows, x, l, null, Digests);
             }
 
             Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
