@@ -77,6 +77,12 @@ public sealed record TrainResult
     /// </summary>
     [JsonPropertyName("assisted_shards")] public long AssistedShards { get; init; }
 
+    /// <summary>Shards that a second worker computed too, to the same bits; null where none are compared.</summary>
+    [JsonPropertyName("verified_shards")] public long? VerifiedShards { get; init; }
+
+    /// <summary>Shards that came to other bits on a second worker; null where none are compared.</summary>
+    [JsonPropertyName("unequal_shards")] public long? UnequalShards { get; init; }
+
     /// <summary>Examples a second in steady state: evaluations, checkpoints and the first steps left out.</summary>
     [JsonPropertyName("samples_per_second")] public double? SamplesPerSecond { get; init; }
 

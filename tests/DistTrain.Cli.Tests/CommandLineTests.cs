@@ -25,6 +25,8 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("train --workerss=3", "train: unknown option '--workerss'; did you mean '--workers'?")]
     [InlineData("train a.yaml b.yaml", "train: 'b.yaml' is one argument too many")]
     [InlineData("train --workers many", "train: --workers many: expected a whole number from 1 to 4096, or two such as 2:8")]
+    [InlineData("train --verify 2", "train: --verify 2: expected a number from 0 to 1")]
+    [InlineData("train --trace a --audit ./a", "--trace a: --audit writes to the same file")]
     [InlineData("train --workers 0", "train: --workers 0: expected a whole number from 1 to 4096, or two such as 2:8")]
     [InlineData("train --engine akka", "this build has no Akka.NET engine: build with -p:Akka=true")]
     [InlineData("train --engine aka", "--engine aka: unknown engine; did you mean 'akka'?")]

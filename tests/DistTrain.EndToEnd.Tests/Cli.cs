@@ -98,6 +98,14 @@ internal sealed class Cli : IDisposable
             Assert.True(first == seen.Task || seen.Task.IsCompleted, $"ended without '{text}'\n{_output}\n{_error}");
         }
 
+        /// <summary>Waits for a coordinator to say where it listens.</summary>
+        public async Task<string> AddressAsync()
+        {
+            const string Said = "listening on ";
+            await SeenAsync(Said);
+            lock (_waits) return _output.ToString().Split('\n').First(l => l.StartsWith(Said, StringComparison.Ordinal))[Said.Length..].Trim();
+        }
+
         public async Task<CliResult> EndAsync()
         {
             using var limit = new CancellationTokenSource(Limit);

@@ -22,6 +22,7 @@ internal sealed class JobOptions
         command.Add(Workers);
         command.Add(Servers);
         command.Add(Replicas);
+        command.Add(Verify);
         command.Add(Set);
     }
 
@@ -33,6 +34,8 @@ internal sealed class JobOptions
 
     public Option<int?> Replicas { get; } = new("--replicas") { HelpName = "R", Description = "Second copies of each partition of the model, 0 or 1, on servers of their own; short for --set cluster.replicas=R." };
 
+    public Option<double?> Verify { get; } = VerifyOption();
+
     public Option<string[]> Set { get; } = SetOption();
 
     /// <summary><c>--set key=value</c>.</summary>
@@ -43,6 +46,19 @@ internal sealed class JobOptions
         Arity = ArgumentArity.OneOrMore,
         AllowMultipleArgumentsPerToken = false,
     };
+
+    private static Option<double?> VerifyOption()
+    {
+        var option = new Option<double?>("--verify") { HelpName = "F", Description = "The fraction of shards that a second worker computes too, to compare the bits, such as 0.01; short for --set cluster.verify=F." };
+        option.CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            if (double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out double value) && value is >= 0 and <= 1) return value;
+            result.AddError($"--verify {text}: expected a number from 0 to 1");
+            return null;
+        };
+        return option;
+    }
 
     /// <summary>A count of at least 1.</summary>
     public static Option<int?> Number(string name, string help, string description)
@@ -94,6 +110,7 @@ internal sealed class JobOptions
         if (parsed.GetValue(Workers) is { } workers) all.Add($"cluster.workers={workers}");
         if (parsed.GetValue(Servers) is { } servers) all.Add($"cluster.servers={servers}");
         if (parsed.GetValue(Replicas) is { } replicas) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.replicas={replicas}"));
+        if (parsed.GetValue(Verify) is { } verify) all.Add(string.Create(CultureInfo.InvariantCulture, $"cluster.verify={verify:R}"));
         return all;
     }
 

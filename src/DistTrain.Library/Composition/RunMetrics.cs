@@ -182,6 +182,8 @@ internal sealed class RunMetrics(JobContext context, long firstVersion, string? 
         GradientNorms = _watched?.Tensors.ToDictionary(t => t.Name, t => Number(t.Norm)),
         GradientNoiseScale = _noiseScale is { } scale ? Number(scale) : null,
         AssistedShards = outcome.AssistedShards,
+        VerifiedShards = outcome.VerifiedShards,
+        UnequalShards = outcome.UnequalShards,
         StalenessMax = outcome.Staleness?.Max,
         StalenessMean = outcome.Staleness is { } staleness ? Number(staleness.Mean) : null,
         SamplesPerSecond = _times.IsEmpty ? null : Number(_steadyExamples / _times.Sum),

@@ -206,11 +206,13 @@ internal static class JobSectionReader
             Consistency = node.Find("consistency") is { } consistency ? ConsistencyRules.Read(consistency) : fallback.Consistency,
             Channel = node.Find("channel") is { } channel ? ReadChannel(channel) : ChannelChoice.Auto,
             Replicas = replicas,
+            Verify = node.Number("verify", fallback.Verify, 0, 1),
             Connections = (int)node.Integer("connections", fallback.Connections, 1, Lane.Most),
             BucketLength = node.Find("bucket_length") is { Scalar: not "auto" } length ? (int)length.AsInteger(1, 1 << 24) : null,
         };
         if (replicas > 0 && colocated && workers < 2) throw node.Require("replicas").Error("second copies of colocated servers need two workers at least: a copy never shares a process with the first one");
         if (cluster.Replicas > 0 && !cluster.Consistency.IsSync) throw node.Require("replicas").Error("second copies need consistency: sync, because elsewhere weights depend on timing");
+        if (cluster.Verify > 0 && !cluster.Consistency.IsSync) throw node.Require("verify").Error("to compare shards' bits needs consistency: sync, because elsewhere weights depend on timing");
         node.RefuseUnknownKeys();
         return cluster;
     }

@@ -114,6 +114,9 @@ public sealed record ClusterOptions
     /// </summary>
     public int Replicas { get; init; }
 
+    /// <summary>The fraction of shards that a second worker computes too, to compare the bits; 0 for none.</summary>
+    public double Verify { get; init; }
+
     /// <summary>Whether each worker's process has a parameter server in it; <see cref="Servers"/> is as many as there are workers then.</summary>
     public bool Colocated { get; init; }
 

@@ -32,6 +32,7 @@ internal static class JobTree
             ("replicas", Number(job.Cluster.Replicas)),
             ("wait_timeout", Text(Number(job.Cluster.WaitTimeout.TotalMilliseconds)!.Text + "ms")),
             ("restarts", Number(job.Cluster.Restarts)),
+            ("verify", job.Cluster.Verify > 0 ? Number(job.Cluster.Verify) : null),
             ("connections", Number(job.Cluster.Connections)),
             ("bucket_length", job.Cluster.BucketLength is { } length ? Number(length) : Text("auto")))),
         ("checkpoint", Map(

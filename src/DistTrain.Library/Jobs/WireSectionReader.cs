@@ -23,8 +23,10 @@ internal static class WireSectionReader
     /// <summary>Refuses what doesn't go with the rest of the job.</summary>
     public static void Check(Job job, ConfigNode root)
     {
-        if (job.Wire.Gradients != GradientWire.TopK || job.Training.Precision != FloatFormat.Float16) return;
+        if (job.Wire.Gradients != GradientWire.TopK) return;
         ConfigNode at = root.Find("wire")?.Find("gradients") ?? root;
+        if (job.Cluster.Verify > 0) throw at.Error("'top_k' does not go with cluster.verify: what a worker holds back is its own, so that nobody else comes to the same bits");
+        if (job.Training.Precision != FloatFormat.Float16) return;
         throw at.Error("'top_k' does not go with training.precision: fp16, whose loss scale changes while gradients are held back under the old one; take bf16, or wire.gradients: int8");
     }
 

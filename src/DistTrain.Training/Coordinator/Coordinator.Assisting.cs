@@ -49,7 +49,9 @@ public sealed partial class Coordinator
     private void LookForStragglers()
     {
         bool evaluation = _evaluating >= 0;
-        if (!_patience.IsOverdue(evaluation ? StepsOfAnEvaluation : 1, IsFirst(_patience.InHand, evaluation))) return;
+        // Shards that are computed twice take their time.
+        double steps = evaluation ? StepsOfAnEvaluation : _clock.Verifying == _patience.InHand ? 2 : 1;
+        if (!_patience.IsOverdue(steps, IsFirst(_patience.InHand, evaluation))) return;
         _patience.WaitOn();
         _askedFor = (_patience.InHand, evaluation);
         _missing.Clear();

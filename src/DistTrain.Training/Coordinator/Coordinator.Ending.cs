@@ -83,12 +83,15 @@ public sealed partial class Coordinator
     private void Finish(ExitCode exit, string? reason)
     {
         if (_outcome is not null) return;
+        TellUndecided();
         _outcome = new Outcome(exit, reason, _clock.Committed, Workers.Count(), _servers.Count)
         {
             Best = _judged.Best,
             BucketLength = _bucketLength,
             Staleness = _plan.Consistency.IsSync ? null : _staleness,
             AssistedShards = _assistedShards,
+            VerifiedShards = _plan.Verify > 0 ? _verifiedShards : null,
+            UnequalShards = _plan.Verify > 0 ? _unequalShards : null,
             Traffic = _traffic.Values.Aggregate(_trafficBefore, (sum, one) => sum + one),
         };
         if (_plan.Trace is not null && _phase == Phase.Training) AskForTraces();

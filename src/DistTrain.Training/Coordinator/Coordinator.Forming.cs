@@ -130,6 +130,7 @@ public sealed partial class Coordinator
         {
             _events.Started(Workers.Count(), _servers.Count);
             if (ShardShares.Doubt(_plan.Shards, Math.Min(Workers.Count(), _plan.MostWorkers)) is { } doubt) _events.Warn(doubt);
+            if (_plan.Verify > 0 && Workers.Count() < 2) _events.Warn("shards are compared between workers, and there is one: none is verified");
         }
 
         _begun = true;

@@ -43,7 +43,7 @@ public sealed partial class Coordinator
 
     private void Evict(Session session, string cause)
     {
-        session.Link.Send(new Evicted(cause));
+        session.Link.Send(IsDistrusted(session) ? new Refused(cause, ExitCode.Internal) : new Evicted(cause));
         session.Link.Close();
         _sessions.Remove(session.Link);
     }
@@ -51,6 +51,7 @@ public sealed partial class Coordinator
     private void Reassign()
     {
         Assign();
+        DropVerification();
         if (_evaluating >= 0) StartEvaluation();
     }
 
@@ -82,7 +83,7 @@ public sealed partial class Coordinator
     // A server is gone: another term begins, with the copies that are left or from the last checkpoint.
     private void FallBack()
     {
-        (_phase, _evaluating, _sharesOut) = (Phase.Regrouping, -1, false);
+        (_phase, _evaluating, _sharesOut, _verifying) = (Phase.Regrouping, -1, false, null);
         _interrupting |= _clock.EndsEarly;
         _patience.Done(counts: false);
         Regroup();
@@ -148,7 +149,7 @@ public sealed partial class Coordinator
         _decided = holders.Select(h => h.Held!.Norms).OfType<NormsDecided>().FirstOrDefault(n => n.Step == version);
         bool due = _clock.IsDue(version) && !_saved.Contains(version);
         _plan = _plan with { FirstVersion = version };
-        _clock = new StepClock(_plan, evaluatesFirst: _lastEvaluated < version && IsEvaluated(version));
+        _clock = NewClock(evaluatesFirst: _lastEvaluated < version && IsEvaluated(version));
         if (due || (_judged.Best?.Version == version && !_saved.Contains(version))) _clock.Keep(version);
         foreach (Session ahead in _servers.Concat(_replicas.OfType<Session>()).Where(s => s.Held is { } held && held.Term == _heldTerm && held.Version > version))
         {
@@ -167,7 +168,7 @@ public sealed partial class Coordinator
         if (_record is not { } record) return;
         (_judged, _lastEvaluated) = (_plan.Monitoring?.Begin(record.Evaluations) ?? EvaluationRecord.Empty, record.LastEvaluated);
         _plan = _plan with { FirstVersion = record.Committed, Evaluations = record.Evaluations };
-        _clock = new StepClock(_plan);
+        _clock = NewClock();
         _events.Resumed(record.Committed, record.Figures);
         _record = null;
     }
@@ -199,7 +200,7 @@ public sealed partial class Coordinator
         long undone = _clock.Committed - version;
         _plan = _plan with { FirstVersion = version, Evaluations = EvaluationRecord.Parse(record) };
         _judged = _plan.Monitoring?.Begin(_plan.Evaluations) ?? EvaluationRecord.Empty;
-        _clock = new StepClock(_plan, evaluatesFirst: _lastEvaluated < version && IsEvaluated(version));
+        _clock = NewClock(evaluatesFirst: _lastEvaluated < version && IsEvaluated(version));
         _decided = null;
         _asked.Clear();
         _saved.RemoveWhere(v => v > version);

@@ -59,7 +59,7 @@ public sealed partial class Coordinator : IActor
     {
         (_plan, _membership, _events, _expectCheckpoint, _time) = (plan, membership, events, expectCheckpoint, time);
         _goBack = goBack ?? (() => (plan.FirstVersion, plan.Evaluations.ToBytes()));
-        _clock = new StepClock(plan);
+        _clock = NewClock();
         _pace = new GrantPace(time);
         _patience = new StepPatience(time);
         _judged = plan.Monitoring?.Begin(plan.Evaluations) ?? EvaluationRecord.Empty;
@@ -108,6 +108,7 @@ public sealed partial class Coordinator : IActor
             case Tick when _phase == Phase.Training:
                 CheckPatience();
                 LookForStragglers();
+                LookForLateVerification();
                 break;
             case Tick when _phase == Phase.Collecting:
                 if (_time.GetElapsedTime(_ending) > CollectTimeout) End();
@@ -146,6 +147,7 @@ public sealed partial class Coordinator : IActor
             case JoinRequest request when session.Member is null:
                 if (_outcome is not null) Refuse(session, new Refused("the job is over", ExitCode.ClusterLost));
                 else if (_view.Departures.FirstOrDefault(d => d.Member.Incarnation == request.Incarnation) is { } departure) Evict(session, departure.Cause);
+                else if (_distrusted.Contains((request.Host, request.Pid))) Refuse(session, new Refused("what this process computed was wrong", ExitCode.Internal));
                 else Refuse(session, session.Request(request, _plan));
                 break;
             case JoinReady ready when session.Member is null:
@@ -171,6 +173,9 @@ public sealed partial class Coordinator : IActor
                 break;
             case ShardsMissing missing when missing.Term == _term && session.Owns(missing.Partition) && _phase == Phase.Training:
                 Missing(missing);
+                break;
+            case ShardComputed computed when computed.Term == _term && _phase == Phase.Training && session.Member is { Role: MemberRole.Worker }:
+                Computed(session, computed);
                 break;
             case NormsMeasured measured when measured.Term == _term && session.Owns(measured.Partition) && _norms is not null:
                 if (_norms.Take(measured) is { } squares) Decide(measured.Step, squares);
@@ -213,6 +218,7 @@ public sealed partial class Coordinator : IActor
     {
         _plan.Trace.Mark(TraceName.Committed, _clock.Committed - 1);
         StepDone(_clock.Committed - 1);
+        if (_verifying?.Step == _clock.Committed - 1) _verifying.Committed = _time.GetTimestamp();
         _events.Committed(_clock.Committed, stats);
         if (stats.WeightSum == 0) _events.Warn($"step {_clock.Committed - 1}: the total weight is zero, so the weights were left as they are");
         if (!double.IsFinite(stats.LossSum))
@@ -267,6 +273,7 @@ public sealed partial class Coordinator : IActor
             if (_asked.Add(version)) _expectCheckpoint(_term, version, _judged.ToBytes());
         }
 
+        OrderVerification();
         TakeInHand();
         _plan.Trace.Mark(TraceName.Granted, _clock.Granted);
         var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record()) { RateFactor = _judged.Plateau.Factor };

@@ -26,6 +26,12 @@ public sealed record Outcome(ExitCode Exit, string? Reason, long Version, int Wo
     /// <summary>Shards of committed steps that were ordered a second time, because their workers lagged.</summary>
     public long AssistedShards { get; init; }
 
+    /// <summary>Shards that were computed a second time, to the same bits; null where none are.</summary>
+    public long? VerifiedShards { get; init; }
+
+    /// <summary>Shards that came to other bits on a second worker; null where none are compared.</summary>
+    public long? UnequalShards { get; init; }
+
     /// <summary>What went between workers and servers in all, as the servers counted it when they applied their last step.</summary>
     public Traffic Traffic { get; init; }
 }

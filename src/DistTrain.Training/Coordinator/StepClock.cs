@@ -25,6 +25,12 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
     private long _admitted = -1;
     private long _reached = plan.FirstVersion - 1;
 
+    /// <summary>Whether a step's shards are computed twice: nothing beyond it is granted before <see cref="Verified"/>.</summary>
+    public Func<long, bool>? Verifies { get; init; }
+
+    /// <summary>The granted step that is being verified; null for none.</summary>
+    public long? Verifying { get; private set; }
+
     /// <summary>Every partition has reached this version.</summary>
     public long Committed { get; private set; } = plan.FirstVersion;
 
@@ -42,10 +48,10 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
 
     /// <summary>
     /// Versions to be saved at or above the committed one, within the grant. What is judged by its evaluation is saved after
-    /// it, because its checkpoint holds what followed.
+    /// it, because its checkpoint holds what followed; what a verified step comes to, after that.
     /// </summary>
     public ImmutableArray<long> Checkpoints =>
-        [.. Range(Committed, Granted).Where(v => IsSaved(v) && (!IsJudged(v) || v == _admitted || EndsEarly))];
+        [.. Range(Committed, Granted).Where(v => IsSaved(v) && (!IsJudged(v) || v == _admitted || EndsEarly) && v - 1 != Verifying)];
 
     /// <summary>
     /// A partition applied a step; true when that committed it. Reports of one partition come in order, but those of
@@ -77,7 +83,7 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
     /// <summary>Grants as far as may be; true when that changed anything.</summary>
     public bool Grant()
     {
-        if (IsHeld) return false;
+        if (IsHeld || Verifying is not null) return false;
         bool admits = _admitted != Committed && Committed == Granted && IsJudged(Committed) && Committed <= _evaluated && IsSaved(Committed) && !EndsEarly;
         if (admits && _unsettled.Count == MostUnsettled) return false;
         if (admits) _unsettled.Add(_admitted = Committed);
@@ -86,6 +92,8 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
         // All stand at a version that is saved before anything beyond it is applied: where steps don't wait for each other, they have to be made to.
         if (!plan.Consistency.IsSync) until = Range(Committed + 1, until).FirstOrDefault(IsSaved, until);
         until = Math.Min(until, _end is null ? pending : until);
+        long? verified = Verifies is null ? null : Range(Granted, until - 1).Cast<long?>().FirstOrDefault(s => Verifies(s!.Value));
+        until = Math.Min(until, verified + 1 ?? until);
         foreach (long version in Range(Granted + 1, until).Where(v => IsSaved(v) && !IsJudged(v)))
         {
             if (_unsettled.Count == MostUnsettled)
@@ -98,12 +106,16 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
         }
 
         if (until <= Granted) return admits;
+        Verifying = verified < until ? verified : null;
         Granted = until;
         return true;
     }
 
     /// <summary>A checkpoint is written, or has failed.</summary>
     public void Settled(long version) => _unsettled.Remove(version);
+
+    /// <summary>A step's shards were compared, or won't be.</summary>
+    public void Verified(long step) => Verifying = Verifying == step ? null : Verifying;
 
     /// <summary>The evaluation of the committed version is done.</summary>
     public void Evaluated(long version) => _evaluated = Math.Max(_evaluated, version);

@@ -58,6 +58,12 @@ public sealed record TrainingPlan
     /// </summary>
     public bool Assists { get; init; }
 
+    /// <summary>The fraction of shards that are computed a second time, by another worker; 0 for none. Where steps wait for each other, and a segment is the same whoever computes it.</summary>
+    public double Verify { get; init; }
+
+    /// <summary>The job's seed.</summary>
+    public ulong Seed { get; init; }
+
     /// <summary>Workers to begin with.</summary>
     public required int Workers { get; init; }
 

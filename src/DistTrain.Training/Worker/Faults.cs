@@ -1,5 +1,6 @@
 using System.Globalization;
 using DistTrain.Core;
+using DistTrain.Core.Layout;
 
 namespace DistTrain.Training.Worker;
 
@@ -15,9 +16,12 @@ public sealed record Faults
     /// <summary>The shard, and the step from which on, that end the worker which computes it; null for none.</summary>
     public (int Shard, long Step)? Crash { get; init; }
 
+    /// <summary>The step from which on one bit of each gradient that it computes is another, in the middle of the first bucket; null for none.</summary>
+    public long? FlipFrom { get; init; }
+
     /// <summary>
-    /// Reads words such as <c>step_delay=20</c> (milliseconds) and <c>crash=3@10</c> (shard 3, from step 10 on), separated by commas;
-    /// null for nothing.
+    /// Reads words such as <c>step_delay=20</c> (milliseconds), <c>crash=3@10</c> (shard 3, from step 10 on) and <c>flip=40</c> (from step 40 on),
+    /// separated by commas; null for nothing.
     /// </summary>
     /// <exception cref="DistTrainException">BadUsage: it is something else.</exception>
     public static Faults? Parse(string? text)
@@ -31,7 +35,8 @@ public sealed record Faults
             {
                 ["step_delay", var ms] when Number(ms, out long delay) && delay <= 60_000 => faults with { StepDelay = TimeSpan.FromMilliseconds(delay) },
                 ["crash", var shard, var step] when Number(shard, out long s) && s <= int.MaxValue && Number(step, out long at) => faults with { Crash = ((int)s, at) },
-                _ => throw new DistTrainException(ExitCode.BadUsage, $"{Variable}: '{word}': expected step_delay=MILLISECONDS or crash=SHARD@STEP"),
+                ["flip", var step] when Number(step, out long at) => faults with { FlipFrom = at },
+                _ => throw new DistTrainException(ExitCode.BadUsage, $"{Variable}: '{word}': expected step_delay=MILLISECONDS, crash=SHARD@STEP or flip=STEP"),
             };
         }
 
@@ -44,6 +49,12 @@ public sealed record Faults
     {
         if (StepDelay > TimeSpan.Zero) Thread.Sleep(StepDelay);
         if (Crash is { } crash && step >= crash.Step && shards.Contains(crash.Shard)) throw new InvalidOperationException($"crashed on purpose at shard {crash.Shard} of step {step}");
+    }
+
+    /// <summary>Commits what is due before a bucket of gradients goes on its way.</summary>
+    internal unsafe void Flip(GradientRound round, Bucket bucket)
+    {
+        if (bucket.Index == 0 && round.Step >= FlipFrom) *((uint*)round.Plan.Gradients[0] + bucket.Offset + (bucket.Length / 2)) ^= 1u << 22;
     }
 
     private static bool Number(string text, out long value) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out value);

@@ -7,9 +7,10 @@ namespace DistTrain.Training.Worker;
 
 /// <summary>
 /// Gradient ready → bucket ready → pushed: counts what backward has finished of each bucket and pushes a bucket's
-/// segments, one for each tree node, the moment it is whole, while backward goes on with the layers below.
+/// segments, one for each tree node, the moment it is whole, while backward goes on with the layers below. Without servers
+/// nothing is pushed.
 /// </summary>
-internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] servers, long term, ulong incarnation, TraceRecorder? trace = null) : IGradientListener
+internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] servers, long term, ulong incarnation, TraceRecorder? trace = null, Faults? faults = null) : IGradientListener
 {
     private readonly long[] _missing = new long[plan.Buckets.Length];
     private GradientRound? _round;
@@ -32,10 +33,11 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
             Bucket bucket = plan.Buckets[b];
             _missing[b] -= Math.Min(flatEnd, bucket.End) - Math.Max(flatStart, bucket.Offset);
             if (_missing[b] != 0) continue;
+            faults?.Flip(_round!, bucket);
             long began = trace.Begin();
             _round!.Seal(bucket);
             trace.End(TraceName.BucketReady, began, _round.Step, b);
-            Push(_round, bucket);
+            if (servers.Length > 0) Push(_round, bucket);
         }
     }
 

@@ -70,6 +70,10 @@ internal sealed class ShardRows
     public static List<ShardRows> OneByOne(ShardTree tree, IReadOnlyList<int> shards, int batchSize, bool apart) =>
         [.. shards.Select(s => new ShardRows(tree, [s], batchSize, halves: false, apart) { IsWhole = false })];
 
+    /// <summary>Some shards each as a group of its own, and behind them the others as <see cref="Groups"/>.</summary>
+    public static List<ShardRows> Apart(ShardTree tree, IReadOnlyCollection<int> some, IReadOnlyList<int> shards, int batchSize, int mostRows, bool halves, bool apart) =>
+        [.. OneByOne(tree, [.. shards.Where(some.Contains)], batchSize, apart), .. Extra(tree, [.. shards.Where(s => !some.Contains(s))], batchSize, mostRows, halves, apart)];
+
     /// <summary>As <see cref="Groups"/>, but of shards that are computed beside the worker's own: the next step's rows are others.</summary>
     public static List<ShardRows> Extra(ShardTree tree, IReadOnlyList<int> shards, int batchSize, int mostRows, bool halves, bool apart)
     {

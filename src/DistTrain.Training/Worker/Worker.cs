@@ -77,6 +77,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     private int _thread;
     private bool _goingOn;
     private Assist? _assist;
+    private readonly VerifiedShards _verified = new();
     private readonly Dictionary<int, List<ShardRows>> _assistRows = [];
 
     /// <summary>Creates a worker that has nothing to do yet.</summary>
@@ -113,6 +114,7 @@ public sealed class Worker : IActor, IAsyncDisposable
             case Assignment assignment when IsCurrent(assignment.Term):
                 Orders.RequireShards(assignment.Shards, _setup.Shards);
                 (_shards, _assist) = (assignment.Shards, null);
+                _verified.Clear();
                 _heldBack?.Assign(_shards, _setup.Shards);
                 _rows.Clear();
                 Reconsider();
@@ -120,6 +122,12 @@ public sealed class Worker : IActor, IAsyncDisposable
             case Assist assist when IsCurrent(assist.Term) && _free is null:
                 Orders.RequireShards(assist.Shards, _setup.Shards);
                 TakeOrder(_term!, assist);
+                break;
+            case Verify verify when IsCurrent(verify.Term) && _free is null:
+                Orders.RequireShards(verify.Apart, _setup.Shards);
+                Orders.RequireShards(verify.Again, _setup.Shards);
+                Orders.RequireStep(verify.Step);
+                _verified.Take(verify);
                 break;
             case Clock clock when IsCurrent(clock.Term):
                 Orders.RequireSteps(clock);
@@ -221,6 +229,7 @@ public sealed class Worker : IActor, IAsyncDisposable
         StandAt(-1);
         foreach (GradientRound round in _rounds) round.Abandon();
         (_shards, _saved, _assist) = ([], [], null);
+        _verified.Clear();
         _heldBack?.Clear();
         _evaluated.Clear();
         _unreachable.Clear();
@@ -246,6 +255,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         while (_version >= 0 && _step >= 0)
         {
+            if (_groups is null && _verified.IsAsked && _verified.Step <= _version) ComputeAgain(term);
             if (term.Weights.IsOver(_step))
             {
                 Abandon();
@@ -310,8 +320,9 @@ public sealed class Worker : IActor, IAsyncDisposable
             }
 
             (_gate.Store, _gate.Version) = (term.Weights, _step);
-            if (!TryStep(term, rows, _round)) return false;
+            if (!TryStep(term, _step, rows, _round, term.Buckets)) return false;
             foreach (int shard in rows.Shards) _done.Add(shard);
+            if (rows.Shards is [var only] && _verified.Takes(_step, only)) Tell(term, only, _round);
             _round = null;
         }
 
@@ -320,19 +331,42 @@ public sealed class Worker : IActor, IAsyncDisposable
         return true;
     }
 
-    private unsafe bool TryStep(WorkerTerm term, ShardRows rows, GradientRound round)
+    private unsafe bool TryStep(WorkerTerm term, long step, ShardRows rows, GradientRound round, GradientBuckets buckets)
     {
         try
         {
-            return _loop.TryStep(term.Weights.At(_step), rows, round, term.Buckets, _version >= _step ? null : _gate);
+            return _loop.TryStep(term.Weights.At(step), rows, round, buckets, _version >= step ? null : _gate);
         }
-        catch (DistTrainException e) when (e.ExitCode == ExitCode.Diverged && term.Weights.IsPassed(_step, TornPatience))
+        catch (DistTrainException e) when (e.ExitCode == ExitCode.Diverged && term.Weights.IsPassed(step, TornPatience))
         {
             // Not the job's losses, but those of weights that were torn: the step is over.
             Abandon();
             return false;
         }
     }
+
+    // Others' shards, to see whether they come to the same bits: what counts is what their own workers push.
+    private void ComputeAgain(WorkerTerm term)
+    {
+        long step = _verified.Step;
+        term.Weights.Use(step);
+        while (_verified.TryNext(out int shard))
+        {
+            _stall.End();
+            GradientRound round = FreeRound();
+            ShardRows rows = ShardRows.OneByOne(_tree, [shard], _loop.BatchSize(step), _setup.Wire.Gradients.RoundsNodes)[0];
+            round.Begin(step, rows);
+            _loop.Begin(rows, round);
+            bool whole = !term.Weights.IsOver(step) && TryStep(term, step, rows, round, term.Unsent);
+            Tell(term, shard, whole ? round : null);
+            round.Abandon();
+        }
+
+        term.Weights.Use(null);
+    }
+
+    private void Tell(WorkerTerm term, int shard, GradientRound? round) =>
+        _report(new ShardComputed(term.Number, _verified.Step, shard, round is null ? [] : [.. term.Plan.Buckets.Select(b => PayloadDigest.Of(round.Payload(0, b).Span))]));
 
     // A worker that is ahead, at the first layers of the next step, goes back: that step can't be done before this one is.
     private void TakeOrder(WorkerTerm term, Assist assist)
@@ -412,6 +446,7 @@ public sealed class Worker : IActor, IAsyncDisposable
     {
         int size = _loop.BatchSize(step);
         bool halves = _setup.Watches(step);
+        if (_verified.Apart(step) is { IsEmpty: false } apart) return ShardRows.Apart(_tree, apart, [.. _shards.Where(s => !_done.Contains(s))], size, MostRowsOfAGroup, halves, _setup.Wire.Gradients.RoundsNodes);
         if (_done.Count > 0) return ShardRows.Groups(_tree, [.. _shards.Where(s => !_done.Contains(s))], size, MostRowsOfAGroup, halves, _setup.Wire.Gradients.RoundsNodes);
         if (!_rows.TryGetValue((size, halves), out List<ShardRows>? rows)) _rows[(size, halves)] = rows = ShardRows.Groups(_tree, _shards, size, MostRowsOfAGroup, halves, _setup.Wire.Gradients.RoundsNodes);
         return rows;

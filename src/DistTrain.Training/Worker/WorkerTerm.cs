@@ -53,7 +53,9 @@ internal sealed class WorkerTerm : IAsyncDisposable
         _open = new IServerConnection?[topology.Servers.Length];
         _connecting = new Task[topology.Servers.Length];
         Array.Fill(_connecting, Task.CompletedTask);
-        Buckets = new GradientBuckets(plan, Connections, term, incarnation, setup.Trace);
+        Plan = plan;
+        Buckets = new GradientBuckets(plan, Connections, term, incarnation, setup.Trace, setup.Faults);
+        Unsent = new GradientBuckets(plan, [], term, incarnation, setup.Trace, setup.Faults);
     }
 
     public long Number { get; }
@@ -72,7 +74,12 @@ internal sealed class WorkerTerm : IAsyncDisposable
     /// <summary>Where the first tensor ends: once it is there, a pass can begin.</summary>
     public long FirstTensor { get; }
 
+    public BucketPlan Plan { get; }
+
     public GradientBuckets Buckets { get; }
+
+    /// <summary>For what is computed and not pushed.</summary>
+    public GradientBuckets Unsent { get; }
 
     /// <summary>By partition; where there is none yet, one that drops everything.</summary>
     public IServerConnection[] Connections { get; }

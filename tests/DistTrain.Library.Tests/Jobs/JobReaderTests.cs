@@ -45,7 +45,7 @@ public class JobReaderTests
             schedule: { cosine: { warmup_steps: 5, final_factor: 0.1 } }
             batch: { size: 1_000, shards: 16 }
             training: { epochs: 3, max_steps: 77, ema: 0.99, early_stopping: { patience: 4, minimum_change: 0.01, monitor: accuracy } }
-            cluster: { workers: 9, servers: 2, threads: 3, failure_timeout: 500ms, bucket_length: 8192, connections: 4 }
+            cluster: { workers: 9, servers: 2, threads: 3, failure_timeout: 500ms, bucket_length: 8192, connections: 4, verify: 0.01 }
             checkpoint: { path: ~/runs/x, every: 500 steps, keep: 7 }
             """,
             "job.yaml");
@@ -57,7 +57,7 @@ public class JobReaderTests
         Assert.Equal(new CosineSchedule(5, 0.1), job.Schedule);
         Assert.Equal(new BatchOptions { Size = 1000, Shards = 16 }, job.Batch);
         Assert.Equal(new TrainingOptions { Epochs = 3, MaxSteps = 77, Ema = 0.99, EarlyStopping = new(4, 0.01, MonitoredFigure.Accuracy) }, job.Training);
-        Assert.Equal(new ClusterOptions { Workers = 9, Servers = 2, Threads = 3, FailureTimeout = TimeSpan.FromMilliseconds(500), BucketLength = 8192, Connections = 4 }, job.Cluster);
+        Assert.Equal(new ClusterOptions { Workers = 9, Servers = 2, Threads = 3, FailureTimeout = TimeSpan.FromMilliseconds(500), BucketLength = 8192, Connections = 4, Verify = 0.01 }, job.Cluster);
         Assert.Equal((CheckpointInterval.Steps(500), 7), (job.Checkpoint.Every, job.Checkpoint.Keep));
         Assert.DoesNotContain("~", job.RunDirectory, StringComparison.Ordinal);
     }
@@ -83,6 +83,9 @@ public class JobReaderTests
     [InlineData("wire: { weights: int8 }", "job.yaml:3: wire.weights: expected fp32, bf16 or fp16, got 'int8'")]
     [InlineData("wire: { gradient: bf16 }", "job.yaml:3: unknown key 'wire.gradient'; did you mean 'gradients'?")]
     [InlineData("training: { precision: fp16 }\nwire: { gradients: top_k }", "job.yaml:4: wire.gradients: 'top_k' does not go with training.precision: fp16, whose loss scale changes while gradients are held back under the old one; take bf16, or wire.gradients: int8")]
+    [InlineData("cluster: { verify: 0.1 }\nwire: { gradients: top_k }", "job.yaml:4: wire.gradients: 'top_k' does not go with cluster.verify: what a worker holds back is its own, so that nobody else comes to the same bits")]
+    [InlineData("cluster: { consistency: async, verify: 0.1 }", "job.yaml:3: cluster.verify: to compare shards' bits needs consistency: sync, because elsewhere weights depend on timing")]
+    [InlineData("cluster: { verify: 1.1 }", "job.yaml:3: cluster.verify: 1.1 is out of range: expected 0 to 1")]
     [InlineData("training: { clipnorm: 1 }", "job.yaml:3: unknown key 'training.clipnorm'; did you mean 'clip_norm'?")]
     [InlineData("cluster: { consistent: sync }", "job.yaml:3: unknown key 'cluster.consistent'; did you mean 'consistency'?")]
     [InlineData("cluster: { consistency: asynchronous }", "job.yaml:3: cluster.consistency: unknown consistency 'asynchronous'; allowed: sync, async, ssp, local_sgd")]

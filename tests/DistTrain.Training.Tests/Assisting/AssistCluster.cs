@@ -41,7 +41,8 @@ internal sealed class AssistCluster : IDisposable
     /// <param name="steps">Steps of the job.</param>
     /// <param name="wire">How segments and weights travel.</param>
     /// <param name="localEvery">In local SGD, the mini-batches of a step.</param>
-    public AssistCluster(int workers, long steps, WireOptions? wire = null, int? localEvery = null)
+    /// <param name="verify">The fraction of shards that are computed twice.</param>
+    public AssistCluster(int workers, long steps, WireOptions? wire = null, int? localEvery = null, double verify = 0)
     {
         (_steps, _wire, _every) = (steps, wire ?? WireOptions.Exact, localEvery);
         int stepsPerEpoch = (StepsPerEpoch + (localEvery ?? 1) - 1) / (localEvery ?? 1);
@@ -50,6 +51,8 @@ internal sealed class AssistCluster : IDisposable
             Shards = Shards,
             BucketLength = 16,
             Assists = true,
+            Verify = verify,
+            Seed = 5,
             Data = new DataFacts([5], 3, 1, Examples, 20),
         });
         (List<Rig.Link> servers, List<Rig.Link> links) = _rig.Start();
@@ -76,7 +79,7 @@ internal sealed class AssistCluster : IDisposable
     public bool Move(Random random)
     {
         List<Func<bool>> ways = [.. _servers.Select(s => (Func<bool>)s.Hear)];
-        foreach (Member worker in Workers.Where(w => !w.Asleep)) ways.AddRange([worker.Hear, worker.Handle, worker.Deliver, () => worker.Take(0), () => worker.Take(1)]);
+        foreach (Member worker in Workers.Where(w => !w.Asleep)) ways.AddRange([worker.Hear, worker.Handle, worker.Deliver, worker.Say, () => worker.Take(0), () => worker.Take(1)]);
         for (int left = ways.Count; left > 0; left--)
         {
             int at = random.Next(left);
@@ -224,6 +227,7 @@ internal sealed class AssistCluster : IDisposable
         private readonly IWeightsSubscription?[] _subscriptions = new IWeightsSubscription?[2];
         private readonly Task<(WeightsHeader Header, NativeSpan Payload)?>?[] _next = new Task<(WeightsHeader, NativeSpan)?>?[2];
         private readonly Task[] _reading = [Task.CompletedTask, Task.CompletedTask];
+        private readonly Queue<MemberMessage> _reports = new();
         private IWeightsSink? _sink;
         private int _heard;
 
@@ -235,10 +239,20 @@ internal sealed class AssistCluster : IDisposable
                 Wire = cluster._wire,
                 Local = cluster._every is { } every ? new LocalRule(every, MiniBatchRule()) : null,
             };
-            _worker = new Training.Worker.Worker(setup, this, incarnation, TimeSpan.Zero, _ => { }, _ => { });
+            _worker = new Training.Worker.Worker(setup, this, incarnation, TimeSpan.Zero, Report, _ => { });
         }
 
         public bool Asleep { get; set; }
+
+        private void Report(MemberMessage message) => _reports.Enqueue(message);
+
+        /// <summary>What it told the coordinator arrives.</summary>
+        public bool Say()
+        {
+            if (!_reports.TryDequeue(out MemberMessage? message)) return false;
+            _cluster._rig.Say(_link, message);
+            return true;
+        }
 
         /// <summary>Shards of gradients that it pushed, for one bucket.</summary>
         public int Pushed { get; private set; }

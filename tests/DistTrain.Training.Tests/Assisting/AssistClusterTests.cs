@@ -93,7 +93,7 @@ public class AssistClusterTests
     }
 
     // Without rounding, or with: by itself, or by random numbers that the node keys; a step of one mini-batch or of two.
-    private static AssistCluster Cluster(int workers, Way way, Dictionary<(long Step, int Bucket, ShardRange Shards), float[]>? seen = null)
+    private static AssistCluster Cluster(int workers, Way way, Dictionary<(long Step, int Bucket, ShardRange Shards), float[]>? seen = null, double verify = 0)
     {
         WireOptions wire = way switch
         {
@@ -101,7 +101,42 @@ public class AssistClusterTests
             Way.Int8 or Way.LocalSgdInInt8 => new WireOptions(new Int8Format(AssistCluster.Layout, 3), WireFormat.Exact),
             _ => WireOptions.Exact,
         };
-        return new AssistCluster(workers, Steps, wire, way is Way.LocalSgd or Way.LocalSgdInInt8 ? 2 : null) { Seen = seen ?? [] };
+        return new AssistCluster(workers, Steps, wire, way is Way.LocalSgd or Way.LocalSgdInInt8 ? 2 : null, verify) { Seen = seen ?? [] };
+    }
+
+    // Asleep in the middle of it, too: what isn't told in time is not waited for.
+    [Theory]
+    [InlineData(Way.Exact, 1)]
+    [InlineData(Way.Exact, 0.3)]
+    [InlineData(Way.BFloat16, 1)]
+    [InlineData(Way.Int8, 1)]
+    [InlineData(Way.LocalSgd, 0.3)]
+    public void Shards_ComputedTwice_HaveTheSameBitsAndLeaveNoTrace(Way way, double verify)
+    {
+        float[] expected = Expected(way);
+        long verified = 0;
+        for (int seed = 0; seed < 10; seed++)
+        {
+            var random = new Random(seed);
+            using var cluster = Cluster(2 + (seed % 3), way, verify: verify);
+            while (cluster.Outcome is null)
+            {
+                int moves = random.Next(400);
+                cluster.Run(random, () => cluster.Outcome is not null || moves-- <= 0);
+                int asleep = seed < 4 ? -1 : random.Next(2 * cluster.Workers.Count);
+                // What is usual has to be known first.
+                for (int w = 0; w < cluster.Workers.Count; w++) cluster.Workers[w].Asleep = w == asleep && cluster.Committed >= 5;
+            }
+
+            Assert.Equal((ExitCode.Done, Steps, null), (cluster.Outcome.Exit, cluster.Outcome.Version, cluster.Outcome.Reason));
+            Assert.Equal(expected, cluster.Weights());
+            Assert.Equal(0, cluster.Outcome.UnequalShards);
+            Assert.DoesNotContain(cluster.Events, e => e is string said && said.Contains("other bits", StringComparison.Ordinal));
+            verified += cluster.Outcome.VerifiedShards!.Value;
+            if (seed == 0 && verify == 1) Assert.Equal(Steps * AssistCluster.Shards, verified);
+        }
+
+        Assert.InRange(verified, Steps * AssistCluster.Shards * verify, 10 * Steps * AssistCluster.Shards);
     }
 
     private static float[] Expected(Way way)

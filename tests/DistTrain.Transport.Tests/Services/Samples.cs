@@ -31,14 +31,22 @@ internal sealed class Samples(int variant)
         if (type == typeof(ReadOnlyMemory<byte>)) return new ReadOnlyMemory<byte>([.. Enumerable.Range(0, variant * 3).Select(_ => (byte)_next++)]);
         if (type == typeof(ImmutableArray<int>)) return List<int>();
         if (type == typeof(ImmutableArray<long>)) return List<long>();
+        if (type == typeof(ImmutableArray<ulong>)) return List<ulong>();
         if (type == typeof(ImmutableArray<float>)) return List<float>();
         if (type == typeof(ImmutableArray<double>)) return List<double>();
         if (type == typeof(ImmutableArray<ServerAddress>)) return List<ServerAddress>();
+        if (type == typeof(ImmutableArray<AppliedStep>)) return List<AppliedStep>();
         if (type == typeof(ImmutableArray<TraceEvent>)) return List<TraceEvent>();
         if (type == typeof(TraceEvent)) return new TraceEvent { Name = TraceName.Applied, OnChannel = variant % 2 == 0, Bucket = _next++, Lo = _next++, Hi = _next++, Value = _next++, Start = _next++, Duration = _next++ };
         if (type.IsEnum) return Enum.GetValues(type) is var values ? values.GetValue(variant % values.Length)! : null!;
-        ConstructorInfo constructor = type.GetConstructors().MaxBy(c => c.GetParameters().Length)!;
-        return constructor.Invoke([.. constructor.GetParameters().Select(p => Make(p.ParameterType))]);
+        ParameterInfo[] parameters = type.GetConstructors().MaxBy(c => c.GetParameters().Length)?.GetParameters() ?? [];
+        object made = Activator.CreateInstance(type, [.. parameters.Select(p => Make(p.ParameterType))])!;
+        foreach (PropertyInfo property in Fields(type).Where(p => p.CanWrite && parameters.All(c => c.Name != p.Name)))
+        {
+            property.SetValue(made, Make(Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType));
+        }
+
+        return made;
     }
 
     public static string Describe(object? value) => value switch
@@ -54,7 +62,7 @@ internal sealed class Samples(int variant)
     };
 
     private static IEnumerable<PropertyInfo> Fields(Type type) =>
-        type.GetConstructors().MaxBy(c => c.GetParameters().Length)!.GetParameters().Select(p => type.GetProperty(p.Name!)!);
+        type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(p => p.CanWrite);
 
     private ImmutableArray<T> List<T>() => [.. Enumerable.Range(0, variant).Select(_ => (T)Make(typeof(T)))];
 }
