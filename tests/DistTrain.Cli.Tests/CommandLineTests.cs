@@ -44,6 +44,8 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("worker --join 127.0.0.1:5 --token-file /nowhere", "--token-file /nowhere: can't be read: Could not find file '/nowhere'.")]
     [InlineData("train --in-process --json /nowhere/a.json", "--json /nowhere/a.json: there is no directory /nowhere")]
     [InlineData("train --in-process --trace a.json --json ./a.json", "--trace a.json: --json writes to the same file")]
+    [InlineData("worker --join 127.0.0.1:5 --listen 127.0.0.1:0", "--listen: a worker listens only with --with-server")]
+    [InlineData("worker --join 127.0.0.1:5 --mutual-tls", "--mutual-tls: a worker listens only with --with-server")]
     [InlineData("bench channel --seconds abc", "bench channel: --seconds abc: expected a number")]
     [InlineData("bench channel --seconds -1", "bench channel: unknown option '-1'; allowed: --bucket-bytes, --seconds, --connections, --json")]
     [InlineData("bench channel --bucket-bytes 99999999999", "bench channel: --bucket-bytes 99999999999: expected a whole number up to 2147483647")]
@@ -56,6 +58,7 @@ public sealed class CommandLineTests : IDisposable
 
     [Theory]
     [InlineData("worker --join 10.0.0.1:5000", "--join 10.0.0.1:5000: the coordinator is on another machine")]
+    [InlineData("worker --join 10.0.0.1:5000 --insecure --with-server", "--listen 127.0.0.1:0: workers on other machines can't reach this address")]
     [InlineData("server --join 10.0.0.1:5000 --insecure", "--listen 127.0.0.1:0: workers on other machines can't reach this address")]
     public async Task Run_UnsafeAddress_IsRefused(string line, string expected)
     {
@@ -118,6 +121,15 @@ public sealed class CommandLineTests : IDisposable
     {
         Assert.Equal(0, await RunAsync("server --join [2001:db8::1]:5000 --listen 0.0.0.0:6000 --advertise box --insecure --join-timeout 5m"));
         Assert.Equal(("box", "[2001:db8::1]:5000", "0.0.0.0:6000", TimeSpan.FromMinutes(5)), (_member!.Network.Advertise, _member.Network.Join, _member.Network.Listen, _member.Network.JoinTimeout));
+    }
+
+    [Fact]
+    public async Task Worker_WithoutServer_NeedsNoAddressOfItsOwn()
+    {
+        Assert.Equal(0, await RunAsync("worker --join 10.0.0.1:5000 --insecure"));
+        Assert.Equal(("10.0.0.1:5000", false), (_member!.Network.Join, _member.WithServer));
+        Assert.Equal(0, await RunAsync("worker --join 10.0.0.1:5000 --insecure --with-server --listen 0.0.0.0:6000"));
+        Assert.Equal(("0.0.0.0:6000", true), (_member.Network.Listen, _member.WithServer));
     }
 
     [Fact]

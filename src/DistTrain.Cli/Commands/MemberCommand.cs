@@ -24,12 +24,13 @@ internal static class MemberCommand
             using Lifeline? lifeline = child.Lifeline(parsed);
             using StopSignals signals = lifeline is null ? StopSignals.Handle() : StopSignals.LeaveToLauncher(lifeline);
             (string Token, string Join)? told = lifeline is null ? null : (await lifeline.Token, await lifeline.Join);
+            bool server = withServer is null || parsed.GetValue(withServer);
             var options = new MemberOptions
             {
-                Network = network.Read(parsed, told?.Join, told?.Token),
+                Network = network.Read(parsed, told?.Join, told?.Token, quiet: !server),
                 Threads = (threads is null ? null : parsed.GetValue(threads)) ?? Environment.ProcessorCount,
                 Cores = cores is null ? null : parsed.GetValue(cores),
-                WithServer = withServer is not null && parsed.GetValue(withServer),
+                WithServer = withServer is not null && server,
                 Log = lifeline is null ? line => Log(context, line) : null,
             };
             // In a local run the coordinator saves and says when to end; the launcher's word is for the signals alone.

@@ -41,27 +41,36 @@ internal sealed class NetworkArguments
         command.Add(_wait);
     }
 
-    /// <summary>Reads and checks them; <paramref name="join"/> and <paramref name="token"/> come from a launcher.</summary>
+    /// <summary>
+    /// Reads and checks them; <paramref name="join"/> and <paramref name="token"/> come from a launcher. A worker without a server
+    /// (<paramref name="quiet"/>) listens for nobody.
+    /// </summary>
     /// <exception cref="DistTrainException">They are wrong, or less safe than DESIGN's I5 wants.</exception>
-    public NetworkOptions Read(ParseResult parsed, string? join = null, string? token = null)
+    public NetworkOptions Read(ParseResult parsed, string? join = null, string? token = null, bool quiet = false)
     {
+        bool listens = _listens && !quiet;
+        if (quiet && new Option[] { _listen, _advertise, _mutual }.FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false }) is { } idle)
+        {
+            throw Usage($"{idle.Name}: a worker listens only with --with-server");
+        }
+
         var options = new NetworkOptions
         {
             Token = token ?? (parsed.GetValue(_tokenFile) is { } file ? ReadToken(file) : null),
             CertificateFile = Existing(parsed, _certificate),
             KeyFile = Existing(parsed, _key),
             CaFile = Existing(parsed, _ca),
-            MutualTls = _listens && parsed.GetValue(_mutual),
+            MutualTls = listens && parsed.GetValue(_mutual),
             Insecure = parsed.GetValue(_insecure),
         };
         if (parsed.GetValue(_wait) is { } wait) options = options with { JoinTimeout = Duration(wait) };
         if (_joins) options = options with { Join = join ?? parsed.GetValue(_join) ?? throw Usage("--join HOST:PORT is missing: the address where the coordinator listens") };
-        if (_listens)
+        if (listens)
         {
             options = options with { Listen = parsed.GetValue(_listen) ?? options.Listen, Advertise = _joins ? parsed.GetValue(_advertise) : null };
         }
 
-        NetworkRules.Check(options, _listens);
+        NetworkRules.Check(options, listens);
         return options;
     }
 
