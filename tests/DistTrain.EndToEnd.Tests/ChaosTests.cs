@@ -64,6 +64,21 @@ public sealed class ChaosTests : IDisposable
     }
 
     [Fact]
+    public async Task CoordinatorAndEveryServer_KilledAtOnce_AreFollowedByOthersWhomTheWorkersHear()
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        JsonElement undisturbed = await _cli.TrainAsync($"{Job} --in-process --workers 1 --set checkpoint.path=runs/one");
+        using Cli.Running run = _cli.Start($"train {Job} --workers 2 --servers 1 --set checkpoint.every=20 --json both.json", ("DISTTRAIN_FAULTS", "step_delay=20"));
+        await run.SeenAsync("after 3 epochs");
+
+        foreach (int pid in run.Children().Where(pid => File.ReadAllText($"/proc/{pid}/cmdline").Split('\0').Any(w => w is "coordinator" or "server"))) Cli.Kill(pid, "KILL");
+
+        CliResult result = await run.EndAsync();
+        Assert.True(result.ExitCode == 0, result.ToString());
+        Assert.Equal(undisturbed.GetProperty("weights_sha256").GetString(), _cli.Json("both.json").GetProperty("weights_sha256").GetString());
+    }
+
+    [Fact]
     public async Task Shard_ThatEndsEveryWorker_StopsTheJobByItsName()
     {
         CliResult result = await _cli.RunAsync($"train {Job} --workers 3 --set batch.shards=3", ("DISTTRAIN_FAULTS", "crash=1@45"));

@@ -29,6 +29,9 @@ public sealed record JoinReady(string JobHash, string DataHash) : MemberMessage
 {
     /// <summary>What its link to the coordinator's machine does; not known where there is none in between.</summary>
     public LinkSpeed Link { get; init; }
+
+    /// <summary>The highest term that it has heard of; 0 for none. It follows only a higher one.</summary>
+    public long HighestTerm { get; init; }
 }
 
 /// <summary>Alive.</summary>

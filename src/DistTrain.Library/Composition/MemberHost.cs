@@ -50,6 +50,7 @@ internal sealed class MemberHost : IAsyncDisposable
     private MemberPart? _part;
     private IActorRef? _actor;
     private bool _beats;
+    private long _highestTerm;
 
     public MemberHost(MemberRole role, ulong incarnation, string endpoint, Func<JobOffer, ICoordinatorLink, MemberPart> build, Action<string> log)
     {
@@ -107,6 +108,7 @@ internal sealed class MemberHost : IAsyncDisposable
                 _ended.TrySetResult(stop.Exit);
                 break;
             default:
+                _highestTerm = Math.Max(_highestTerm, message switch { AcceptTerm accept => accept.Term, Topology topology => topology.Term, _ => 0 });
                 if (_actor is { } actor) await actor.TellAsync(message);
                 break;
         }
@@ -133,7 +135,7 @@ internal sealed class MemberHost : IAsyncDisposable
         if (_part is { } known)
         {
             // Another coordinator of the same job.
-            link.Send(new JoinReady(known.JobHash, known.DataHash) { Link = known.Link });
+            link.Send(new JoinReady(known.JobHash, known.DataHash) { Link = known.Link, HighestTerm = _highestTerm });
             return;
         }
 

@@ -68,6 +68,7 @@ public sealed partial class Coordinator
         else
         {
             _events.Warn(failed.Reason);
+            if (_clock.LetGo(failed.Version)) _heldNext = _clock.Committed + StepsToAnotherHold;
             SettleCheckpoint(failed.Version);
         }
     }

@@ -8,7 +8,7 @@ namespace DistTrain.Training.Coordinator;
 /// <content>How the cluster forms: handshakes, the term, partitions, the first assignment.</content>
 public sealed partial class Coordinator
 {
-    private const long MostTerm = long.MaxValue / 2;
+    internal const long MostTerm = long.MaxValue / 2;
 
     private readonly HashSet<MemberId> _accepted = [];
     private readonly HashSet<MemberId> _owned = [];
@@ -25,6 +25,7 @@ public sealed partial class Coordinator
         _nextMember++;
         _membership.Admit(session.Member!);
         _events.Joined(session.Member!);
+        if (ready.HighestTerm >= _term) GoAbove(ready.HighestTerm);
         if (_phase == Phase.Forming) LeadWhenComplete();
         else if (_phase == Phase.Regrouping) Regroup();
         else if (_phase == Phase.Training && session.Member!.Role == MemberRole.Worker) TakeIn(session);
@@ -98,6 +99,13 @@ public sealed partial class Coordinator
 
         _term = highest;
         Lead();
+    }
+
+    // A worker outlives all servers that knew the term it is in, which would be deaf to any that isn't higher.
+    private void GoAbove(long heard)
+    {
+        _term = heard;
+        if (_phase is Phase.Accepting or Phase.Owning or Phase.Training) FallBack();
     }
 
     private void Own(bool keep)

@@ -9,7 +9,11 @@ namespace DistTrain.Training.Coordinator;
 /// </content>
 public sealed partial class Coordinator
 {
+    // After one that came to nothing, such as on a full disk.
+    private const int StepsToAnotherHold = 100;
+
     private bool _begun;
+    private long _heldNext;
     private long? _short;
     private Traffic _trafficBefore;
     private bool _interrupting;
@@ -219,7 +223,7 @@ public sealed partial class Coordinator
         if (!_plan.Consistency.IsSync || _phase != Phase.Training || _clock.EndsEarly || _clock.Granted >= _plan.TotalSteps) return;
         if (!_clock.IsHeld)
         {
-            if (!Servers.Any(s => s.Partition < 0) || !(CanShareOutMore() || CanHaveMoreCopies())) return;
+            if (_clock.Committed < _heldNext || !Servers.Any(s => s.Partition < 0) || !(CanShareOutMore() || CanHaveMoreCopies())) return;
             _clock.Hold();
             if (_clock.IsHeld) SendClock();
         }

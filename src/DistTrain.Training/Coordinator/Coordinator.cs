@@ -256,6 +256,7 @@ public sealed partial class Coordinator : IActor
         _events.Evaluated(reduced.Version, reduced.Stats);
         Judge(reduced);
         if (_clock.Grant()) SendClock();
+        TakeInServers();
         EndWhenDone();
     }
 

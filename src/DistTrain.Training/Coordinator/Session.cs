@@ -79,6 +79,7 @@ internal sealed class Session(IMemberLink link)
             return Refuse($"its data is {Short(ready.DataHash)}, the coordinator's {Short(plan.DataHash)}: the files differ");
         }
 
+        if (ready.HighestTerm > Coordinator.MostTerm) return Refuse($"it says that it has heard of term {ready.HighestTerm}");
         Member = new Member(id, _request.Role, _request.Host, _request.Pid, _request.Incarnation, _request.Endpoint) { HostIdentity = _request.HostIdentity };
         link.Member = id;
         Speed = ready.Link;

@@ -136,6 +136,14 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
         if (!IsJudged(Granted)) (IsHeld, _kept) = (true, Granted);
     }
 
+    /// <summary>If this is the version at which all were to stand, it was not saved: steps go on.</summary>
+    public bool LetGo(long version)
+    {
+        if (!IsHeld || _kept != version) return false;
+        (IsHeld, _kept) = (false, -1);
+        return true;
+    }
+
     /// <summary>Ends training at the committed version: nothing beyond it is granted, and it needs no more evaluation.</summary>
     public void Stop()
     {

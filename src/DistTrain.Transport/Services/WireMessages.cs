@@ -30,7 +30,7 @@ internal static class WireMessages
                 HostIdentity = m.HostIdentity,
             },
         },
-        Msg.JoinReady m => new() { JoinReady = new() { JobHash = m.JobHash, DataHash = m.DataHash, LinkLatencySeconds = m.Link.Latency, LinkBytesPerSecond = m.Link.BytesPerSecond } },
+        Msg.JoinReady m => new() { JoinReady = new() { JobHash = m.JobHash, DataHash = m.DataHash, LinkLatencySeconds = m.Link.Latency, LinkBytesPerSecond = m.Link.BytesPerSecond, HighestTerm = m.HighestTerm } },
         Msg.Heartbeat => new() { Heartbeat = new() },
         Msg.TermAccepted m => new() { TermAccepted = new() { Term = m.Term, HighestTerm = m.HighestTerm, Record = ByteString.CopyFrom(m.Record.Span), Held = m.Held is { } held ? ToWire(held) : null } },
         Msg.TermRefused m => new() { TermRefused = new() { Term = m.Term, HighestTerm = m.HighestTerm } },
@@ -68,7 +68,7 @@ internal static class WireMessages
     public static Msg.MemberMessage? FromWire(Wire.MemberMessage message) => message.BodyCase switch
     {
         Wire.MemberMessage.BodyOneofCase.JoinRequest => FromWire(message.JoinRequest),
-        Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(message.JoinReady.JobHash, message.JoinReady.DataHash) { Link = Speed(message.JoinReady) },
+        Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(message.JoinReady.JobHash, message.JoinReady.DataHash) { Link = Speed(message.JoinReady), HighestTerm = message.JoinReady.HighestTerm },
         Wire.MemberMessage.BodyOneofCase.Heartbeat => new Msg.Heartbeat(),
         Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory)
         {

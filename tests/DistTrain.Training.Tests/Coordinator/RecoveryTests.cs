@@ -286,6 +286,66 @@ public class RecoveryTests
         Assert.Equal((0, 1, false, 3L), server.Last<OwnPartition>() is var own ? (own.Partition, own.Partitions, own.Keep, own.Version) : default);
     }
 
+    [Fact]
+    public void Worker_ThatKnowsAHigherTerm_IsLedUnderOneAboveIt()
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 1, stepsPerEpoch: 100, totalSteps: 100) with { Recovers = true });
+        Rig.Link server = rig.Join(MemberRole.Server);
+        rig.Join(MemberRole.Worker, highestTerm: 7);
+        Rig.Link last = rig.Join(MemberRole.Worker);
+        Assert.Equal(8, server.Last<AcceptTerm>().Term);
+        rig.Lead([server], 0);
+        Assert.Equal(8, last.Last<Topology>().Term);
+
+        // One that finds the new coordinator only when it leads already.
+        Rig.Link late = rig.Join(MemberRole.Worker, highestTerm: 8);
+        Assert.Equal(9, server.Last<AcceptTerm>().Term);
+        rig.Say(server, new TermAccepted(9, 8, default) { Held = new HeldPartition(8, 0, 1, 4096, false, 0) });
+        rig.Say(server, new PartitionReady(9, 0, 0));
+
+        Assert.Equal((true, 9L, 9L), (server.Last<OwnPartition>().Keep, last.Last<Topology>().Term, late.Last<Topology>().Term));
+        Assert.NotEmpty(late.Last<Assignment>().Shards);
+    }
+
+    [Fact]
+    public void Server_ThatComesBeforeAnEvaluation_IsTakenInAfterIt()
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 2, stepsPerEpoch: 4, totalSteps: 100) with { Evaluates = true });
+        (List<Rig.Link> servers, _) = rig.Start();
+        rig.Close(servers[1], "killed");
+        rig.Lead([servers[0]], 0);
+        Rig.Link spare = rig.Join(MemberRole.Server);
+        for (long step = 0; step < 4; step++) rig.Say(servers[0], rig.Applied(servers[0], step));
+        rig.Tell(new CheckpointWritten(4, "runs/x"));
+        Assert.DoesNotContain(spare.Sent, m => m is AcceptTerm);
+
+        rig.Say(servers[0], new EvaluationReduced(rig.Term, 4, Stats));
+
+        Assert.Equal(servers[0].Last<AcceptTerm>().Term, spare.Last<AcceptTerm>().Term);
+    }
+
+    [Fact]
+    public void Server_WhoseCheckpointFails_HoldsNobodyUp()
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 2, stepsPerEpoch: 1000, totalSteps: 1000));
+        (List<Rig.Link> servers, List<Rig.Link> workers) = rig.Start();
+        rig.Close(servers[1], "killed");
+        rig.Lead([servers[0]], 0);
+        Rig.Link spare = rig.Join(MemberRole.Server);
+        long step = 0;
+        rig.Say(servers[0], rig.Applied(servers[0], step++));
+        long held = workers[0].Last<Clock>().Checkpoints.Single();
+        while (step < held) rig.Say(servers[0], rig.Applied(servers[0], step++));
+        Assert.Equal(held, workers[0].Last<Clock>().GrantedUntil);
+
+        rig.Tell(new CheckpointFailed(held, "the disk is full", ExitCode.Internal));
+
+        Assert.Contains("the disk is full", rig.Events);
+        while (step < held + 90) rig.Say(servers[0], rig.Applied(servers[0], step++));
+        Assert.DoesNotContain(spare.Sent, m => m is AcceptTerm);
+        Assert.Empty(workers[0].Last<Clock>().Checkpoints);
+    }
+
     private static SegmentStats Stats => new(2, 4, 3, 4, 4);
 
     private static Rig Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers)

@@ -70,11 +70,11 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
         return link;
     }
 
-    public Link Join(MemberRole role, int pid = 1000)
+    public Link Join(MemberRole role, int pid = 1000, long highestTerm = 0)
     {
         Link link = Open();
         Say(link, new JoinRequest(role, "host", pid, ++_incarnation, Protocol.Version, 1, role == MemberRole.Server ? "http://host:1" : ""));
-        Say(link, new JoinReady("job", "data"));
+        Say(link, new JoinReady("job", "data") { HighestTerm = highestTerm });
         Assert.NotNull(link.Last<Welcome>());
         return link;
     }
