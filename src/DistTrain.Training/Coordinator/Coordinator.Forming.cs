@@ -28,6 +28,8 @@ public sealed partial class Coordinator
         if (ready.HighestTerm >= _term) GoAbove(ready.HighestTerm);
         if (_phase == Phase.Forming) LeadWhenComplete();
         else if (_phase == Phase.Regrouping) Regroup();
+        // It may hold what the others lack, and must accept the term before it gets anything.
+        else if (_phase == Phase.Accepting && session.Member!.Role == MemberRole.Server) Lead();
         else if (_phase == Phase.Training && session.Member!.Role == MemberRole.Worker) TakeIn(session);
     }
 
@@ -53,7 +55,7 @@ public sealed partial class Coordinator
     // Whenever servers change, but where partitions are gone on with: a checkpoint knows none.
     private void ShareOut()
     {
-        (List<Session> first, List<Session?> second) = Copies.Of([.. Servers], Math.Min(_plan.Servers, _plan.MostPartitions), _plan.Replicas);
+        (List<Session> first, List<Session?> second) = Copies.Of(_candidates, Math.Min(_plan.Servers, _plan.MostPartitions), _plan.Replicas);
         (_servers, _replicas) = (first, second);
         List<Session> everybody = [.. _servers, .. Workers];
         List<(string, string)> machines = [.. everybody.Select(s => s.Machine).Distinct()];
@@ -137,7 +139,7 @@ public sealed partial class Coordinator
         if (!_begun)
         {
             _events.Started(Workers.Count(), _servers.Count);
-            if (ShardShares.Doubt(_plan.Shards, Math.Min(Workers.Count(), _plan.MostWorkers)) is { } doubt) _events.Warn(doubt);
+            if (Workers.Any() && ShardShares.Doubt(_plan.Shards, Math.Min(Workers.Count(), _plan.MostWorkers)) is { } doubt) _events.Warn(doubt);
             if (_plan.Verify > 0 && Workers.Count() < 2) _events.Warn("shards are compared between workers, and there is one: none is verified");
         }
 

@@ -209,7 +209,7 @@ public sealed partial class Coordinator
         _asked.Clear();
         _saved.RemoveWhere(v => v > version);
         _events.WentBack(version);
-        int servers = Servers.Count();
+        int servers = _candidates.Count;
         string from = version == 0 ? "the beginning" : $"the checkpoint at step {version}";
         _events.Noted($"{servers} parameter server{(servers == 1 ? "" : "s")} of {_plan.Servers * (1 + _plan.Replicas)}: the job goes on from {from}{(undone > 1 ? $"; {undone} steps are computed again" : undone == 1 ? "; 1 step is computed again" : "")}");
     }

@@ -308,6 +308,43 @@ public class RecoveryTests
     }
 
     [Fact]
+    public void Server_ThatComesWhileOthersAccept_AcceptsTooAndIsGoneOnWith()
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: 2, stepsPerEpoch: 100, totalSteps: 100) with { Recovers = true });
+        rig.Join(MemberRole.Worker);
+        Rig.Link fresh = rig.Join(MemberRole.Server);
+        rig.Time.Advance(TimeSpan.FromSeconds(3));
+        rig.Tell(new Tick());
+        long term = fresh.Last<AcceptTerm>().Term;
+
+        Rig.Link late = rig.Join(MemberRole.Server, highestTerm: term - 1);
+        long next = late.Last<AcceptTerm>().Term;
+        Assert.True(next > term);
+        rig.Say(fresh, new TermAccepted(term, 0, default));
+        Assert.DoesNotContain(fresh.Sent, m => m is OwnPartition);
+        rig.Say(fresh, new TermAccepted(next, term, default));
+        rig.Say(late, new TermAccepted(next, term - 1, default) { Held = new HeldPartition(1, 0, 1, 4096, false, 6) });
+
+        Assert.Equal((true, 6L), (late.Last<OwnPartition>().Keep, late.Last<OwnPartition>().Version));
+        Assert.DoesNotContain(fresh.Sent, m => m is OwnPartition);
+    }
+
+    [Fact]
+    public void Workers_ThatAreAllLostBeforeTheFirstStep_AreWaitedFor()
+    {
+        Rig.Link[] servers = [_rig.Join(MemberRole.Server), _rig.Join(MemberRole.Server)];
+        Rig.Link[] workers = [_rig.Join(MemberRole.Worker), _rig.Join(MemberRole.Worker)];
+        foreach (Rig.Link worker in workers) _rig.Close(worker, "killed");
+        _rig.Lead([.. servers], 0);
+        Assert.Null(_rig.Outcome);
+
+        Rig.Link late = _rig.Join(MemberRole.Worker);
+
+        Assert.Equal([0, 1, 2, 3], late.Last<Assignment>().Shards.AsEnumerable());
+        Assert.True(late.Last<Clock>().GrantedUntil > 0);
+    }
+
+    [Fact]
     public void Server_ThatComesBeforeAnEvaluation_IsTakenInAfterIt()
     {
         var rig = new Rig(StepClockTests.Plan(servers: 2, stepsPerEpoch: 4, totalSteps: 100) with { Evaluates = true });
