@@ -78,6 +78,30 @@ public sealed class ChaosTests : IDisposable
         Assert.Equal(undisturbed.GetProperty("weights_sha256").GetString(), _cli.Json("both.json").GetProperty("weights_sha256").GetString());
     }
 
+    [Theory]
+    [InlineData("--servers 2")]
+    [InlineData("--servers 1 --replicas 1")]
+    public async Task Server_ThatIsTerminated_HandsItsPartitionOverFirst(string cluster)
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        JsonElement undisturbed = await _cli.TrainAsync($"{Job} --in-process --workers 1 --set checkpoint.path=runs/one");
+        using Cli.Running coordinator = _cli.Start($"coordinator --listen 127.0.0.1:0 {Job} --workers 1 {cluster} --json left.json");
+        string address = await coordinator.AddressAsync();
+        using Cli.Running leaving = _cli.Start($"server --join {address}");
+        using Cli.Running staying = _cli.Start($"server --join {address}");
+        using Cli.Running worker = _cli.Start($"worker --join {address}", ("DISTTRAIN_FAULTS", "step_delay=20"));
+        await coordinator.SeenAsync("after 3 epochs");
+
+        Cli.Kill(leaving.Pid, "TERM");
+
+        CliResult left = await leaving.EndAsync(), result = await coordinator.EndAsync();
+        Assert.True(left.ExitCode == 130, left.ToString());
+        Assert.True(result.ExitCode == 0, result.ToString());
+        Assert.Contains("left: it was interrupted", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("computed again", result.Output, StringComparison.Ordinal);
+        Assert.Equal(undisturbed.GetProperty("weights_sha256").GetString(), _cli.Json("left.json").GetProperty("weights_sha256").GetString());
+    }
+
     [Fact]
     public async Task Shard_ThatEndsEveryWorker_StopsTheJobByItsName()
     {

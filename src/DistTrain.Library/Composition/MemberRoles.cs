@@ -14,6 +14,8 @@ internal static class MemberRoles
 {
     private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(250);
 
+    private static readonly TimeSpan LeavingTimeout = TimeSpan.FromSeconds(30);
+
     public static async Task<ExitCode> RunWorkerAsync(MemberOptions options, CancellationToken stop)
     {
         if (!options.WithServer) return await RunWorkerAloneAsync(options, null, stop);
@@ -21,8 +23,9 @@ internal static class MemberRoles
         Task<ExitCode> server = RunServerAsync(options, own.SetResult, stop);
         if (await Task.WhenAny(own.Task, server) == server) return await server;
         Task<ExitCode> worker = RunWorkerAloneAsync(options, await own.Task, stop);
-        // What breaks one of them ends the process.
-        await await Task.WhenAny(server, worker);
+        // What breaks one of them ends the process; a server that leaves has to hand over first.
+        Task<ExitCode> first = await Task.WhenAny(server, worker);
+        if (!stop.IsCancellationRequested) await first;
         ExitCode[] codes = await Task.WhenAll(server, worker);
         return codes.Max();
     }
@@ -73,7 +76,14 @@ internal static class MemberRoles
             host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (offer, link) => build(offer, link, host!) with { Link = Measure(coordinator, options, log, stop) }, log);
             await using (host)
             {
-                if (await ServeAsync(coordinator, options, log, host, joined, stop) is { } exit) return exit;
+                try
+                {
+                    if (await ServeAsync(role, coordinator, options, log, host, joined, stop) is { } exit) return exit;
+                }
+                catch (OperationCanceledException) when (stop.IsCancellationRequested)
+                {
+                    return ExitCode.Interrupted;
+                }
             }
 
             joined = true;
@@ -82,7 +92,7 @@ internal static class MemberRoles
     }
 
     // Until the job is over for this member; null where its place was taken. While there is no coordinator, it holds what it has.
-    private static async Task<ExitCode?> ServeAsync(GrpcChannel coordinator, MemberOptions options, Action<string> log, MemberHost host, bool joined, CancellationToken stop)
+    private static async Task<ExitCode?> ServeAsync(MemberRole role, GrpcChannel coordinator, MemberOptions options, Action<string> log, MemberHost host, bool joined, CancellationToken stop)
     {
         string? lost = null;
         while (true)
@@ -96,7 +106,10 @@ internal static class MemberRoles
             catch (OperationCanceledException)
             {
                 link.Send(new Leaving("it was interrupted"));
-                throw;
+                if (role != MemberRole.Server || !host.IsIn) return ExitCode.Interrupted;
+                log("leaving as soon as others have what this server holds; a second signal ends it at once");
+                await Task.WhenAny(host.Ended, link.Closed, Task.Delay(LeavingTimeout, CancellationToken.None));
+                return host.Ended.IsCompleted && await host.Ended is { } exit ? exit : ExitCode.Interrupted;
             }
 
             if (host.Ended.IsCompleted) return await host.Ended;

@@ -216,24 +216,43 @@ public sealed partial class Coordinator
 
     private bool IsEvaluated(long version) => _plan.Evaluates && Evaluate.IsDue(version, _plan.StepsPerEpoch, _plan.TotalSteps);
 
-    // There are servers that could do more: have a second copy that is lacking, or a share of the model. All stop for a moment at a
-    // version that is saved.
+    // There are servers that could do more: have a second copy that is lacking, or a share of the model; or that leave. All stop for a
+    // moment at a version that is saved.
     private void TakeInServers()
     {
         if (!_plan.Consistency.IsSync || _phase != Phase.Training || _clock.EndsEarly || _clock.Granted >= _plan.TotalSteps) return;
+        bool leaves = Holders.Any(h => h.IsLeaving);
         if (!_clock.IsHeld)
         {
-            if (_clock.Committed < _heldNext || !Servers.Any(s => s.Partition < 0) || !(CanShareOutMore() || CanHaveMoreCopies())) return;
+            if (_clock.Committed < _heldNext || !(leaves || (Servers.Any(s => s.Partition < 0) && (CanShareOutMore() || CanHaveMoreCopies())))) return;
             _clock.Hold();
             if (_clock.IsHeld) SendClock();
         }
 
         if (_clock.IsHeld && _clock.Committed == _clock.Granted && _saved.Contains(_clock.Committed) && _evaluating < 0)
         {
+            if (leaves)
+            {
+                foreach (Session server in Holders.Where(h => h.IsLeaving).ToList()) LetGo(server);
+                return;
+            }
+
             _sharesOut = CanShareOutMore();
             Lead();
         }
     }
+
+    // A server goes when others have its partition, or could have it from a checkpoint that loses no step.
+    private void Leave(Session server)
+    {
+        if (_outcome is not null) return;
+        server.IsLeaving = true;
+        bool holds = server.Partition >= 0 && _phase is Phase.Accepting or Phase.Owning or Phase.Training;
+        if (!holds || !_plan.Consistency.IsSync || _replicas[server.Partition] is not null) LetGo(server);
+        else TakeInServers();
+    }
+
+    private void LetGo(Session server) => _membership.Remove(server.Member!.Id, server.LastWords!);
 
     private bool CanShareOutMore() => Servers.Count() / (1 + _plan.Replicas) > _servers.Count && _servers.Count < Math.Min(_plan.Servers, _plan.MostPartitions);
 

@@ -197,6 +197,7 @@ public sealed partial class Coordinator : IActor
                 break;
             case Leaving leaving:
                 session.LastWords = $"left: {leaving.Reason}";
+                if (session.Member is { Role: MemberRole.Server }) Leave(session);
                 break;
             case Failed failed:
                 session.LastWords = failed.Cause;

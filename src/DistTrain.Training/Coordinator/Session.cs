@@ -33,6 +33,9 @@ internal sealed class Session(IMemberLink link)
     /// <summary>Whether it has the second copy of its partition.</summary>
     public bool IsReplica { get; set; }
 
+    /// <summary>Whether it is to go as soon as others have what it holds.</summary>
+    public bool IsLeaving { get; set; }
+
     /// <summary>What a server had from the term before, when it accepted this one.</summary>
     public HeldPartition? Held { get; set; }
 

@@ -308,6 +308,41 @@ public class RecoveryTests
     }
 
     [Fact]
+    public void Server_ThatLeaves_GoesOnceEverythingIsSaved()
+    {
+        (List<Rig.Link> servers, List<Rig.Link> workers) = _rig.Start();
+        _rig.Say(servers[1], new Leaving("it was interrupted"));
+        Assert.DoesNotContain(servers[1].Sent, m => m is Evicted);
+        long granted = workers[0].Last<Clock>().GrantedUntil;
+        for (long step = 0; step < granted; step++)
+        {
+            foreach (Rig.Link server in servers) _rig.Say(server, _rig.Applied(server, step));
+        }
+
+        Assert.Equal(granted, workers[0].Last<Clock>().GrantedUntil);
+        Assert.Equal([granted], workers[0].Last<Clock>().Checkpoints.AsEnumerable());
+        Assert.DoesNotContain(servers[1].Sent, m => m is Evicted);
+        _rig.Kept = (granted, default);
+        _rig.Tell(new CheckpointWritten(granted, "runs/x"));
+
+        Assert.Equal("left: it was interrupted", servers[1].Last<Evicted>().Cause);
+        _rig.Lead([servers[0]], granted);
+        Assert.Equal((1, false, granted), servers[0].Last<OwnPartition>() is var own ? (own.Partitions, own.Keep, own.Version) : default);
+        Assert.DoesNotContain(_rig.Events.OfType<string>(), e => e.Contains("computed again", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Server_ThatLeavesWithACopyElsewhere_GoesAtOnce()
+    {
+        Rig rig = Replicated(out Rig.Link first, out Rig.Link second, out _);
+
+        rig.Say(first, new Leaving("it was interrupted"));
+
+        Assert.NotNull(first.Last<Evicted>());
+        Assert.True(second.Last<AcceptTerm>().Term > rig.Term);
+    }
+
+    [Fact]
     public void Server_ThatComesWhileOthersAccept_AcceptsTooAndIsGoneOnWith()
     {
         var rig = new Rig(StepClockTests.Plan(servers: 2, stepsPerEpoch: 100, totalSteps: 100) with { Recovers = true });
