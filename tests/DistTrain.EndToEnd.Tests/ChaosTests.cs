@@ -63,6 +63,33 @@ public sealed class ChaosTests : IDisposable
         Assert.True(failure.GetProperty("recovered_ms").GetDouble() > 0);
     }
 
+    [Theory]
+    [InlineData("")]
+    [InlineData("--set training.clip_norm=1 --set training.ema=0.9 --set wire.weights=bf16")]
+    [InlineData("--channel grpc")]
+    public async Task SecondCopy_MadeWhileTrainingGoesOn_TakesOverInItsTurn(string job)
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        string Long = $"--set training.max_steps=300 --set training.epochs=80 {job}";
+        JsonElement undisturbed = await _cli.TrainAsync($"{Long.Replace("--channel grpc", "", StringComparison.Ordinal)} --in-process --workers 1 --set checkpoint.path=runs/one");
+        using Cli.Running run = _cli.Start($"train {Long} --workers 2 --servers 1 --replicas 1 --json copies.json", ("DISTTRAIN_FAULTS", "step_delay=30"));
+        await run.SeenAsync("after 1 epoch");
+        int[] servers = [.. Servers(run)];
+
+        Cli.Kill(servers[0], "KILL");
+        await run.SeenAsync("has the second copy of partition 0 from step");
+        Cli.Kill(servers[1], "KILL");
+
+        CliResult result = await run.EndAsync();
+        Assert.True(result.ExitCode == 0, result.ToString());
+        Assert.DoesNotContain("goes on from", result.Output, StringComparison.Ordinal);
+        Assert.Equal(undisturbed.GetProperty("weights_sha256").GetString(), _cli.Json("copies.json").GetProperty("weights_sha256").GetString());
+        Assert.Equal(servers, _cli.Json("copies.json").GetProperty("failures").EnumerateArray().Select(f => f.GetProperty("pid").GetInt32()));
+    }
+
+    private static IEnumerable<int> Servers(Cli.Running run) =>
+        run.Children().Where(pid => File.ReadAllText($"/proc/{pid}/cmdline").Split('\0').Contains("server"));
+
     [Fact]
     public async Task CoordinatorAndEveryServer_KilledAtOnce_AreFollowedByOthersWhomTheWorkersHear()
     {

@@ -179,6 +179,9 @@ public interface IParameterServerPort
     /// <summary>Whether <see cref="BeginSegment"/> would give room: for segments that lie in memory this process can read.</summary>
     bool Wants(in SegmentHeader header, int length);
 
+    /// <summary>Where the pieces of a partition go that this server is to have the second copy of; null while none is expected.</summary>
+    ICheckpointKeeper? Copies => null;
+
     /// <summary>Hands a complete segment to the server, which releases the buffer in time; evaluations have none. Waits
     /// while its mailbox is full.</summary>
     ValueTask CompleteSegmentAsync(SegmentHeader header, ISegmentBuffer? buffer, CancellationToken cancellation);

@@ -73,7 +73,19 @@ public sealed record OwnPartition(long Term, int Partition, int Partitions, int 
     /// Some partition has a second copy: a step is committed only once all copies have applied it, which nobody but the coordinator can tell.
     /// </summary>
     public bool Replicated { get; init; }
+
+    /// <summary>
+    /// Above 0: the second copy is made while training goes on, of what the first one holds at this version, which sends it that and everything
+    /// from then on. It counts once <see cref="CopyCounts"/> says so.
+    /// </summary>
+    public long CopyAt { get; init; }
 }
+
+/// <summary>
+/// The second copy of the server's partition, or the one that the server is, has reached what is committed: from now on commits wait for it.
+/// </summary>
+/// <param name="Term">The term of the partition.</param>
+public sealed record CopyCounts(long Term) : CoordinatorMessage;
 
 /// <summary>Tells a worker where the servers are.</summary>
 public sealed record Topology(long Term, int BucketLength, ImmutableArray<ServerAddress> Servers) : CoordinatorMessage

@@ -26,9 +26,10 @@ internal static class MemberParts
     }
 
     public static MemberPart Server(
-        JobContext context, ICoordinatorLink link, ICheckpointPort checkpoints, Action<ParameterServer> publish, TraceRecorder? trace, Action<string> log, IChannel? channel = null, ulong incarnation = 0)
+        JobContext context, ICoordinatorLink link, ICheckpointPort checkpoints, Action<ParameterServer> publish, TraceRecorder? trace, Action<string> log, IChannel? channel = null, ulong incarnation = 0,
+        Func<ServerAddress, IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)>, CancellationToken, Task>? sendCopy = null)
     {
-        var server = new ParameterServer(context.ServerSetup() with { Trace = trace }, link, checkpoints, log, channel, incarnation);
+        var server = new ParameterServer(context.ServerSetup() with { Trace = trace }, link, checkpoints, log, channel, incarnation) { SendCopy = sendCopy, Patience = context.Job.Cluster.FailureTimeout };
         return new MemberPart(
             context.Job.Hash, "", server, new ActorOptions(ServerMailbox, DedicatedThread: true) { OnLentThreads = true }, self =>
             {

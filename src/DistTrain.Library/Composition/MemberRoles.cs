@@ -60,8 +60,14 @@ internal static class MemberRoles
         {
             var context = JobContext.WithoutData(MemberParts.Parse(offer), offer.Data);
             var channel = new GrpcTensorChannel(endpoint => Network.Connect(endpoint, options.Network), context.SharesWithHost, context.Job.Cluster.Connections);
-            return MemberParts.Server(context, link, new GrpcCheckpointPort(checkpoints), s => port.Server = s, MemberParts.Recorder(offer), log, channel, host.Incarnation);
+            return MemberParts.Server(context, link, new GrpcCheckpointPort(checkpoints), s => port.Server = s, MemberParts.Recorder(offer), log, channel, host.Incarnation, CopyAsync);
         }, stop);
+
+        async Task CopyAsync(ServerAddress replica, IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
+        {
+            using GrpcChannel there = Network.Connect(replica.Endpoint, options.Network);
+            await GrpcCheckpointPort.CopyAsync(there, pieces, cancellation);
+        }
     }
 
     private static async Task<ExitCode> RunAsync(
@@ -180,6 +186,8 @@ internal static class MemberRoles
         }
 
         public ISegmentBuffer? BeginSegment(in SegmentHeader header, int length) => _server?.BeginSegment(header, length);
+
+        public ICheckpointKeeper? Copies => _server?.Copies;
 
         public bool Wants(in SegmentHeader header, int length) => _server?.Wants(header, length) ?? false;
 

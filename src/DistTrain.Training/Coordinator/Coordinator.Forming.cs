@@ -114,15 +114,21 @@ public sealed partial class Coordinator
     {
         _phase = Phase.Owning;
         _owned.Clear();
-        foreach (Session session in _sessions.Values) (session.Partition, session.IsReplica) = (-1, false);
+        foreach (Session session in _sessions.Values) (session.Partition, session.IsReplica, session.IsFilling, session.Reached) = (-1, false, false, -1);
         for (int p = 0; p < _servers.Count; p++)
         {
             var own = new OwnPartition(_term, p, _servers.Count, _bucketLength, _plan.FirstVersion) { Shares = _shares, Keep = keep, Replicated = IsReplicated };
             Session? replica = _replicas[p];
+            bool fills = replica is not null && keep && !Holds(replica, p);
+            // Some buckets may be a step ahead already.
+            own = own with { CopyAt = fills ? _plan.FirstVersion + 1 : 0 };
             Tell(_servers[p], own with { Replica = replica is null ? null : Address(replica, p) });
-            // A second copy that isn't one yet is made from the checkpoint that this term begins with.
-            if (replica is not null) Tell(replica, own with { IsReplica = true, Keep = keep && Holds(replica, p) });
+            if (replica is null) continue;
+            Tell(replica, own with { IsReplica = true, Keep = keep && !fills });
+            replica.IsFilling = fills;
         }
+
+        _clock.CopiesAreMade = Holders.Any(h => h.IsFilling);
 
         void Tell(Session server, OwnPartition own)
         {

@@ -12,6 +12,7 @@ public sealed partial class Coordinator
     // After one that came to nothing, such as on a full disk.
     private const int StepsToAnotherHold = 100;
 
+    private readonly HashSet<(ulong First, ulong Second)> _apart = [];
     private bool _begun;
     private long _heldNext;
     private long? _short;
@@ -77,6 +78,9 @@ public sealed partial class Coordinator
 
     // All servers that hold something.
     private IEnumerable<Session> Holders => _servers.Concat(_replicas.OfType<Session>());
+
+    // Whom a commit waits for.
+    private int Voters => Holders.Count(h => !h.IsFilling);
 
     private bool IsReplicated => _replicas.Exists(r => r is not null);
 
@@ -147,8 +151,8 @@ public sealed partial class Coordinator
         Succeed(holders, version);
         // A best version whose checkpoint was lost on its way can only be had again from before it.
         if (_judged.Best is { } best && best.Version < version && _asked.Contains(best.Version) && !_saved.Contains(best.Version)) return false;
-        List<Session?> second = [.. first.Select(f => holders.Find(h => h != f && h.Held!.Partition == f.Held!.Partition))];
-        if (saved == version) FillUp(first, second, version);
+        List<Session?> second = [.. first.Select(f => holders.Find(h => h != f && h.Held!.Partition == f.Held!.Partition && !AreApart(f, h)))];
+        FillUp(first, second);
         (_servers, _replicas, _bucketLength, _shares) = (first, second, any.BucketLength, any.Shares);
         _decided = holders.Select(h => h.Held!.Norms).OfType<NormsDecided>().FirstOrDefault(n => n.Step == version);
         bool due = _clock.IsDue(version) && !_saved.Contains(version);
@@ -187,14 +191,13 @@ public sealed partial class Coordinator
         }
     }
 
-    // Servers that hold nothing become second copies where all stand at a version that is saved.
-    private void FillUp(List<Session> first, List<Session?> second, long version)
+    // Servers that hold nothing become second copies.
+    private void FillUp(List<Session> first, List<Session?> second)
     {
-        if (_plan.Replicas == 0 || !_saved.Contains(version)) return;
-        if (first.Concat(second.OfType<Session>()).Any(s => s.Held!.Version != version || s.Held.IsAhead)) return;
+        if (_plan.Replicas == 0 || !_plan.Consistency.IsSync) return;
         for (int p = 0; p < first.Count; p++)
         {
-            second[p] ??= Copies.ReplicaFor(first[p], _candidates.Except(first).Except(second.OfType<Session>()));
+            second[p] ??= ReplicaFor(first[p], _candidates.Where(c => !c.IsLeaving).Except(first).Except(second.OfType<Session>()));
         }
     }
 
@@ -216,15 +219,23 @@ public sealed partial class Coordinator
 
     private bool IsEvaluated(long version) => _plan.Evaluates && Evaluate.IsDue(version, _plan.StepsPerEpoch, _plan.TotalSteps);
 
-    // There are servers that could do more: have a second copy that is lacking, or a share of the model; or that leave. All stop for a
-    // moment at a version that is saved.
+    // There are servers that could do more. A second copy is made while training goes on, under another term; for a share of the model, and
+    // where servers leave, all stop for a moment at a version that is saved.
     private void TakeInServers()
     {
         if (!_plan.Consistency.IsSync || _phase != Phase.Training || _clock.EndsEarly || _clock.Granted >= _plan.TotalSteps) return;
         bool leaves = Holders.Any(h => h.IsLeaving);
         if (!_clock.IsHeld)
         {
-            if (_clock.Committed < _heldNext || !(leaves || (Servers.Any(s => s.Partition < 0) && (CanShareOutMore() || CanHaveMoreCopies())))) return;
+            bool idle = Servers.Any(s => s.Partition < 0);
+            if (idle && !leaves && !CanShareOutMore() && CanHaveMoreCopies())
+            {
+                // What is under way would have to begin anew.
+                if (_evaluating < 0 && _verifying is null && !_clock.Saves) FallBack();
+                return;
+            }
+
+            if (_clock.Committed < _heldNext || !(leaves || (idle && CanShareOutMore()))) return;
             _clock.Hold();
             if (_clock.IsHeld) SendClock();
         }
@@ -254,13 +265,42 @@ public sealed partial class Coordinator
 
     private void LetGo(Session server) => _membership.Remove(server.Member!.Id, server.LastWords!);
 
+    // A second copy in the making has got as far as this. It counts from when it has reached what is committed: no later commit is without it.
+    private void Follows(Session copy, long version)
+    {
+        copy.Reached = Math.Max(copy.Reached, version);
+        if (copy.Reached < _clock.Committed) return;
+        copy.IsFilling = false;
+        _clock.Joined(CopyOf(copy), copy.Reached);
+        _clock.CopiesAreMade = Holders.Any(h => h.IsFilling);
+        _events.Noted($"{copy.Member} has the second copy of partition {copy.Partition} from step {copy.Reached} on");
+        copy.Link.Send(new CopyCounts(_term));
+        _servers[copy.Partition].Link.Send(new CopyCounts(_term));
+        _clock.Grant();
+        SendClock();
+    }
+
     private bool CanShareOutMore() => Servers.Count() / (1 + _plan.Replicas) > _servers.Count && _servers.Count < Math.Min(_plan.Servers, _plan.MostPartitions);
 
     private bool CanHaveMoreCopies()
     {
         if (_plan.Replicas == 0) return false;
         List<Session> free = [.. Servers.Where(s => s.Partition < 0)];
-        return _servers.Where((_, p) => _replicas[p] is null).Any(first => Copies.ReplicaFor(first, free) is not null);
+        return _servers.Where((_, p) => _replicas[p] is null).Any(first => ReplicaFor(first, free) is not null);
+    }
+
+    private Session? ReplicaFor(Session first, IEnumerable<Session> free) =>
+        Copies.ReplicaFor(first, free.Where(s => !AreApart(first, s)));
+
+    private bool AreApart(Session first, Session second) => _apart.Contains((first.Member!.Incarnation, second.Member!.Incarnation));
+
+    // The first copy has no way to the second: it goes on without, and with another where there is one.
+    private void DropCopy(Session first, string cause)
+    {
+        if (_replicas[first.Partition] is not { } copy) return;
+        _apart.Add((first.Member!.Incarnation, copy.Member!.Incarnation));
+        _events.Warn($"{first.Member} can't connect to {copy.Member}, which is no second copy of partition {first.Partition} any more: {cause}");
+        FallBack();
     }
 
     // Says once who is missing; ends the job when they don't come.

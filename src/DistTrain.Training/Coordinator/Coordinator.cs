@@ -160,12 +160,18 @@ public sealed partial class Coordinator : IActor
                 Above(session, refused.HighestTerm);
                 break;
             case PartitionReady ready when _phase == Phase.Owning && ready.Term == _term && session.Owns(ready.Partition):
-                if (_owned.Add(session.Member!.Id) && _owned.Count == Holders.Count()) Begin();
+                if (_owned.Add(session.Member!.Id) && _owned.Count == Voters) Begin();
+                break;
+            case PartitionReady ready when _phase == Phase.Training && ready.Term == _term && session.Owns(ready.Partition) && session.IsFilling:
+                Follows(session, ready.Version);
+                break;
+            case StepApplied applied when applied.Term == _term && session.Owns(applied.Partition) && session.IsFilling:
+                if (_phase == Phase.Training) Follows(session, applied.Step + 1);
                 break;
             case StepApplied applied when applied.Term == _term && session.Owns(applied.Partition):
                 _staleness = _staleness.With(new Staleness(applied.Segments, applied.StalenessSum, applied.StalenessMax));
                 if (!session.IsReplica) _traffic[applied.Partition] = applied.Traffic;
-                if (_clock.Applied(CopyOf(session), applied.Step, Holders.Count())) Committed(applied.Stats);
+                if (_clock.Applied(CopyOf(session), applied.Step, Voters)) Committed(applied.Stats);
                 break;
             case StepReached reached when reached.Term == _term && session.Owns(reached.Partition):
                 _clock.Reached(reached.Step);
@@ -188,6 +194,9 @@ public sealed partial class Coordinator : IActor
                 break;
             case ServerUnreachable unreachable when unreachable.Term == _term && _phase == Phase.Training && session.Member is { Role: MemberRole.Worker }:
                 Unreachable(session, unreachable);
+                break;
+            case ServerUnreachable unreachable when unreachable.Term == _term && _phase == Phase.Training && session.Owns(unreachable.Partition) && !session.IsReplica:
+                DropCopy(session, unreachable.Cause);
                 break;
             case ServerReached reached when reached.Term == _term && _phase == Phase.Training && session.Unreachable.Remove(reached.Partition):
                 if (session.Unreachable.Count == 0) Reassign();

@@ -33,6 +33,12 @@ internal sealed class Session(IMemberLink link)
     /// <summary>Whether it has the second copy of its partition.</summary>
     public bool IsReplica { get; set; }
 
+    /// <summary>Whether its second copy is still being made, so that commits don't wait for it.</summary>
+    public bool IsFilling { get; set; }
+
+    /// <summary>The version that a second copy in the making has reached; -1 before it has all of the partition.</summary>
+    public long Reached { get; set; }
+
     /// <summary>Whether it is to go as soon as others have what it holds.</summary>
     public bool IsLeaving { get; set; }
 

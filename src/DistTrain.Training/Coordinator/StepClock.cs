@@ -71,6 +71,21 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
     /// <summary>A copy of a partition that is gone on with stands a step beyond the committed version.</summary>
     public void IsAhead(int copy) => _applied[Committed] = [.. _applied.GetValueOrDefault(Committed) ?? [], copy];
 
+    /// <summary>A copy counts from now on, which has reached the committed version or more.</summary>
+    public void Joined(int copy, long reached)
+    {
+        for (long step = Committed; step < reached; step++) _applied[step] = [.. _applied.GetValueOrDefault(step) ?? [], copy];
+    }
+
+    /// <summary>
+    /// Whether copies are being made that may be behind: what an evaluation decides of the steps beyond it must not reach them before those
+    /// up to it are done.
+    /// </summary>
+    public bool CopiesAreMade { get; set; }
+
+    /// <summary>Whether a checkpoint is on its way that the interval asks for.</summary>
+    public bool Saves => _unsettled.Count > 0 && (plan.CheckpointEvery is 0 or > 2 * Window);
+
     /// <summary>Somebody got as far as this step, where they don't wait for each other.</summary>
     public void Reached(long step) => _reached = Math.Max(_reached, step);
 
@@ -84,6 +99,7 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
     public bool Grant()
     {
         if (IsHeld || Verifying is not null) return false;
+        if (CopiesAreMade && IsJudged(Committed) && Committed == Granted && Committed > plan.FirstVersion) return false;
         bool admits = _admitted != Committed && Committed == Granted && IsJudged(Committed) && Committed <= _evaluated && IsSaved(Committed) && !EndsEarly;
         if (admits && _unsettled.Count == MostUnsettled) return false;
         if (admits) _unsettled.Add(_admitted = Committed);

@@ -42,6 +42,9 @@ internal sealed class CheckpointCut : IDisposable
     public async Task UploadAsync(ICheckpointPort port, CancellationToken cancellation) =>
         await port.SaveAsync(PiecesAsync(cancellation), cancellation);
 
+    /// <summary>Sends the copy to where else it is wanted.</summary>
+    public Task CopyAsync(Func<IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)>, Task> send, CancellationToken cancellation) => send(PiecesAsync(cancellation));
+
     public void Dispose()
     {
         foreach ((_, NativeBuffer copy) in _vectors) copy.Dispose();

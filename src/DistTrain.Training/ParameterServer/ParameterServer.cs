@@ -25,6 +25,12 @@ internal sealed record SegmentArrived(SegmentHeader Header, ISegmentBuffer? Buff
 /// <summary>The partition's second copy is connected.</summary>
 internal sealed record ReplicaConnected(ReplicaFeed Feed, IServerConnection Connection);
 
+/// <summary>A second copy in the making has all of the partition.</summary>
+internal sealed record CopyArrived(ReplicaFilling Filling);
+
+/// <summary>The second copy has got all of the partition, and can be sent what followed.</summary>
+internal sealed record CopySent(ReplicaFeed Feed, OwnPartition Own);
+
 /// <summary>A checkpoint's cut could not be sent, after several attempts.</summary>
 internal sealed record UploadFailed(long Term, long Version, string Cause);
 
@@ -37,6 +43,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     // The coordinator's process may be on its way back.
     private const int UploadAttempts = 200;
     private static readonly TimeSpan UploadPause = TimeSpan.FromMilliseconds(300);
+    private static readonly TimeSpan CopyPause = TimeSpan.FromMilliseconds(50);
 
     private readonly ServerSetup _setup;
     private readonly ShardTree _tree;
@@ -51,6 +58,8 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     private volatile IServerLoop? _loop;
     private ServerLoop? _resting;
     private OwnPartition? _own;
+    private volatile ReplicaFilling? _filling;
+    private bool _counts = true;
     private ReplicaLink? _replica;
     private long _term;
     private int _waiting;
@@ -68,6 +77,15 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
         (_setup, _link, _checkpoints, _log, _channel, _incarnation) = (setup, link, checkpoints, log, channel, incarnation);
         _tree = new ShardTree(setup.Shards);
     }
+
+    /// <summary>Sends a partition's pieces to the server of its second copy; null where there can be none.</summary>
+    public Func<ServerAddress, IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)>, CancellationToken, Task>? SendCopy { get; init; }
+
+    /// <summary>After so long without a connection to the second copy the coordinator is told.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.MaxValue;
+
+    /// <inheritdoc/>
+    public ICheckpointKeeper? Copies => _filling;
 
     /// <summary>Tells the server its own address, so that channels can leave segments in its mailbox.</summary>
     public void Attach(IActorRef self) => _self = self;
@@ -88,12 +106,25 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
             case NormsDecided norms when norms.Term == _term && _loop is { } loop:
                 loop.Decided(norms);
                 break;
+            case NormsDecided norms when norms.Term == _term && _filling is { } filling:
+                if (norms.Step >= filling.Own.CopyAt && filling.Norms.Count < ReplicaFeed.MostAhead * 2) filling.Norms.Add(norms);
+                break;
+            case CopyArrived arrived when arrived.Filling == _filling && _loop is null:
+                Follow(arrived.Filling);
+                break;
+            case CopySent sent when sent.Own == _own && _loop is not null && _replica is null:
+                Connect(sent.Own, sent.Feed);
+                break;
+            case CopyCounts counts when counts.Term == _term && _loop is ServerLoop loop:
+                _counts = true;
+                loop.CopyCounts();
+                break;
             case MissingAsked asked when asked.Term == _term && _loop is { } loop:
                 _link.Send(new ShardsMissing(_term, loop.Broadcast.Partition, asked.Step, asked.Evaluation, loop.Missing(asked.Step, asked.Evaluation)));
                 break;
             case AcceptTerm accept when accept.Term > _term:
                 await RestAsync();
-                _link.Send(new TermAccepted(accept.Term, _term, _record) { Held = _own is { } held ? _resting?.Held(held) : null });
+                _link.Send(new TermAccepted(accept.Term, _term, _record) { Held = _own is { } held && _counts ? _resting?.Held(held) : null });
                 _term = accept.Term;
                 break;
             case AcceptTerm refuse:
@@ -148,7 +179,7 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     private async Task RestAsync()
     {
         if (_replica is not null) await _replica.DisposeAsync();
-        _replica = null;
+        (_replica, _filling) = (null, null);
         IServerLoop? loop = _loop;
         _loop = null;
         if (loop is ServerLoop going)
@@ -175,11 +206,12 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
         Orders.RequireStep(own.Version);
         if ((uint)own.Partition >= (uint)plan.Partitions.Length) throw Orders.Bad($"partition {own.Partition} of {plan.Partitions.Length}");
         (ServerLoop? before, _resting) = (_resting, null);
-        ReplicaFeed? feed = own.Replica is not null && _channel is not null ? new ReplicaFeed(_setup.Shards, _incarnation) : null;
+        (_own, _counts) = (null, true);
+        ReplicaFeed? feed = own.Replica is not null && _channel is not null ? new ReplicaFeed(_setup.Shards, _incarnation, own.CopyAt) : null;
         if (own.Keep)
         {
             if (before is null || !plan.Partitions[own.Partition].Buckets.SequenceEqual(before.State.Partition.Buckets)) throw new DistTrainException(ExitCode.ClusterLost, $"told to go on with partition {own.Partition}, of which nothing is held here");
-            _loop = new ServerLoop(_tree, before.State, own, before, feed, _link.Send, Upload) { Trace = _setup.Trace };
+            _loop = new ServerLoop(_tree, before.State, own, before, feed, _link.Send, Upload, cut => Copy(cut, own, feed!)) { Trace = _setup.Trace };
             before.Dispose();
             Begin(own, feed);
             return;
@@ -188,6 +220,12 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
         before?.Dispose();
         Partition partition = plan.Partitions[own.Partition];
         var state = new PartitionState(_setup.Layout, partition, _setup.Rule);
+        if (own is { IsReplica: true, CopyAt: > 0 })
+        {
+            _filling = new ReplicaFilling(state, own with { Version = own.CopyAt }, whole => _ = _self!.TellAsync(new CopyArrived(whole)).AsTask());
+            return;
+        }
+
         if (own.Version == 0) Initialise(state);
         else await LoadAsync(state, own, cancellation);
         _loop?.Dispose();
@@ -200,8 +238,62 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
     private void Begin(OwnPartition own, ReplicaFeed? feed)
     {
         _own = own;
-        if (feed is not null) _replica = new ReplicaLink(_channel!, own.Replica!, own.Term, _incarnation, connection => _ = _self!.TellAsync(new ReplicaConnected(feed, connection)).AsTask(), _log);
+        if (feed is not null && own.CopyAt == 0) Connect(own, feed);
         _link.Send(new PartitionReady(own.Term, own.Partition, own.Version));
+    }
+
+    private void Connect(OwnPartition own, ReplicaFeed feed) => _replica = new ReplicaLink(
+        _channel!, own.Replica!, own.Term, _incarnation, connection => _ = _self!.TellAsync(new ReplicaConnected(feed, connection)).AsTask(), _log, Patience,
+        cause => CantReach(own, cause));
+
+    private void CantReach(OwnPartition own, string cause) => _link.Send(new ServerUnreachable(own.Term, own.Partition, cause));
+
+    // The partition has arrived: goes on from there with what followed. It holds nothing for another term until it counts.
+    private void Follow(ReplicaFilling filling)
+    {
+        _counts = false;
+        var loop = new ServerLoop(_tree, filling.State, filling.Own, null, null, _link.Send, Upload) { Trace = _setup.Trace };
+        foreach (NormsDecided norms in filling.Norms) loop.Decided(norms);
+        _loop = loop;
+        Begin(filling.Own with { CopyAt = 0 }, null);
+    }
+
+    private void Copy(CheckpointCut cut, OwnPartition own, ReplicaFeed feed)
+    {
+        _uploads.RemoveAll(u => u.IsCompleted);
+        _uploads.Add(Task.Run(() => CopyAsync(cut, own, feed)));
+    }
+
+    // What arrives twice is the same, so a broken copy is simply begun again.
+    private async Task CopyAsync(CheckpointCut cut, OwnPartition own, ReplicaFeed feed)
+    {
+        using (cut)
+        {
+            long since = TimeProvider.System.GetTimestamp();
+            while (!_ending.IsCancellationRequested && Interlocked.Read(ref _term) == own.Term)
+            {
+                try
+                {
+                    await cut.CopyAsync(pieces => SendCopy!(own.Replica!, pieces, _ending.Token), _ending.Token);
+                    await _self!.TellAsync(new CopySent(feed, own));
+                    return;
+                }
+                catch (Exception e) when (!_ending.IsCancellationRequested)
+                {
+                    if (TimeProvider.System.GetElapsedTime(since) >= Patience)
+                    {
+                        CantReach(own, e.Message);
+                        since = TimeProvider.System.GetTimestamp();
+                    }
+
+                    await Task.Delay(CopyPause, _ending.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                }
+                catch (Exception)
+                {
+                    return;
+                }
+            }
+        }
     }
 
     private void Initialise(PartitionState state)

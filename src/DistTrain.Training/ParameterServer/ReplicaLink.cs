@@ -17,8 +17,10 @@ internal sealed class ReplicaLink : IAsyncDisposable
     /// <param name="incarnation">The first copy's.</param>
     /// <param name="connected">Told of each connection; what is sent while there is none is lost.</param>
     /// <param name="log">Takes lines for a person.</param>
-    public ReplicaLink(IChannel channel, ServerAddress replica, long term, ulong incarnation, Action<IServerConnection> connected, Action<string> log) =>
-        _keeping = Task.Run(() => KeepAsync(channel, replica, term, incarnation, connected, log));
+    /// <param name="patience">After each stretch of so long without a connection <paramref name="unreachable"/> is told why.</param>
+    /// <param name="unreachable">Takes the cause.</param>
+    public ReplicaLink(IChannel channel, ServerAddress replica, long term, ulong incarnation, Action<IServerConnection> connected, Action<string> log, TimeSpan patience, Action<string> unreachable) =>
+        _keeping = Task.Run(() => KeepAsync(channel, replica, term, incarnation, connected, log, patience, unreachable));
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -28,8 +30,9 @@ internal sealed class ReplicaLink : IAsyncDisposable
         _ending.Dispose();
     }
 
-    private async Task KeepAsync(IChannel channel, ServerAddress replica, long term, ulong incarnation, Action<IServerConnection> connected, Action<string> log)
+    private async Task KeepAsync(IChannel channel, ServerAddress replica, long term, ulong incarnation, Action<IServerConnection> connected, Action<string> log, TimeSpan patience, Action<string> unreachable)
     {
+        long since = TimeProvider.System.GetTimestamp();
         while (!_ending.IsCancellationRequested)
         {
             try
@@ -37,11 +40,18 @@ internal sealed class ReplicaLink : IAsyncDisposable
                 await using IServerConnection connection = await channel.ConnectAsync(replica, term, incarnation, NoWeights.Instance, _ending.Token);
                 connected(connection);
                 string? cause = await connection.Lost.WaitAsync(_ending.Token);
+                since = TimeProvider.System.GetTimestamp();
                 log($"lost the connection to server {replica.Member} ({replica.Endpoint}), which has the second copy of partition {replica.Partition}: {cause}; connecting again");
             }
-            catch (DistTrainException)
+            catch (DistTrainException e)
             {
                 // It may not have heard of the term yet; whether it is lost is the coordinator's to say.
+                if (TimeProvider.System.GetElapsedTime(since) >= patience)
+                {
+                    unreachable(e.Message);
+                    since = TimeProvider.System.GetTimestamp();
+                }
+
                 await Task.Delay(RetryDelay, _ending.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             catch (OperationCanceledException)

@@ -17,6 +17,9 @@ internal sealed class ServerLoop : IServerLoop
     // More than is ever granted ahead of a commit.
     private const int MostHistory = 256;
 
+    // As far as a first copy gets ahead of a second one, with one more that waits.
+    private const int MostEarly = ReplicaFeed.MostAhead + 2;
+
     private readonly ShardTree _tree;
     private readonly PartitionState _state;
     private readonly SegmentPool _pool;
@@ -29,7 +32,9 @@ internal sealed class ServerLoop : IServerLoop
     private readonly bool _replicated;
     private readonly ReplicaFeed? _feed;
     private readonly List<AppliedStep> _history = new(MostHistory);
-    private NormsDecided? _norms;
+    private readonly List<NormsDecided> _norms = [];
+    private readonly SortedList<long, (SegmentHeader Header, ISegmentBuffer Sum)>[] _early;
+    private readonly CheckpointCuts? _copies;
     private long _granted;
     private long _committed;
     private readonly List<float> _squares = [];
@@ -49,7 +54,8 @@ internal sealed class ServerLoop : IServerLoop
     /// term before, which is at rest, held.
     /// </summary>
     public ServerLoop(
-        ShardTree tree, PartitionState state, OwnPartition own, ServerLoop? before, ReplicaFeed? feed, Action<MemberMessage> report, Action<CheckpointCut> upload)
+        ShardTree tree, PartitionState state, OwnPartition own, ServerLoop? before, ReplicaFeed? feed, Action<MemberMessage> report, Action<CheckpointCut> upload,
+        Action<CheckpointCut>? copy = null)
     {
         (long term, long version) = (own.Term, own.Version);
         (_tree, _state, Term, _report, _feed) = (tree, state, term, report, feed);
@@ -71,9 +77,17 @@ internal sealed class ServerLoop : IServerLoop
         _applied = _steps.Contains(version) ? _steps.Count(step => step > version) : 0;
         if (before is not null)
         {
-            _norms = before._norms;
+            _norms.AddRange(before._norms);
             _history.AddRange(before._history.Where(a => a.Step >= version));
             if (before._feed is not null && feed is not null) feed.Inherit(before._feed, version);
+        }
+
+        _early = [.. _tables.Select(_ => new SortedList<long, (SegmentHeader, ISegmentBuffer)>())];
+        if (own.CopyAt > 0 && feed is not null && copy is not null)
+        {
+            _copies = new CheckpointCuts(state, term, copy);
+            _copies.Begin(own.CopyAt);
+            for (int local = 0; local < _steps.Length; local++) _copies.Copy(state.Partition.Buckets[local], _steps[local]);
         }
 
         Broadcast = new WeightsBroadcast(state, term, _steps, version, _isReplica);
@@ -88,7 +102,7 @@ internal sealed class ServerLoop : IServerLoop
         IsAhead = _steps.Max() > _steps.Min(),
         Shares = own.Shares,
         Applied = [.. _history],
-        Norms = _norms,
+        Norms = _norms.LastOrDefault(),
     };
 
     /// <summary>The term is over: nothing more is taken or published, and what waits is given back. The partition stays as it is.</summary>
@@ -96,6 +110,7 @@ internal sealed class ServerLoop : IServerLoop
     {
         Broadcast.Close();
         foreach (SegmentTable table in _tables) table.Reset();
+        DropEarly();
         _feed?.Disconnect();
     }
 
@@ -132,10 +147,22 @@ internal sealed class ServerLoop : IServerLoop
         {
             _evaluation.Place(header);
         }
+        else if (header.Step > _steps[local])
+        {
+            KeepEarly(header, local, buffer!);
+        }
         else if (Reduce(header, local, buffer!) == Placement.Complete)
         {
             Step(local);
+            TakeEarly(local);
         }
+    }
+
+    /// <summary>The second copy counts: no step waits any more for what it lacks.</summary>
+    public void CopyCounts()
+    {
+        _feed?.Counts();
+        for (int local = 0; local < _tables.Length; local++) Step(local);
     }
 
     /// <summary>The coordinator's clock moved: more steps are granted, or versions are to be saved.</summary>
@@ -153,7 +180,11 @@ internal sealed class ServerLoop : IServerLoop
 
         _state.RateFactor = clock.RateFactor;
         _granted = Math.Max(_granted, clock.GrantedUntil);
-        for (int local = 0; local < _tables.Length; local++) Step(local);
+        for (int local = 0; local < _tables.Length; local++)
+        {
+            Step(local);
+            TakeEarly(local);
+        }
     }
 
     /// <inheritdoc/>
@@ -173,6 +204,7 @@ internal sealed class ServerLoop : IServerLoop
     {
         Broadcast.Close();
         foreach (SegmentTable table in _tables) table.Reset();
+        DropEarly();
         _feed?.Dispose();
         _pool.Dispose();
         // The partition's memory goes with its last reader: a subscriber may be sending from it at this moment.
@@ -181,7 +213,15 @@ internal sealed class ServerLoop : IServerLoop
     /// <summary>The norms over the whole model, that a step waits for: it is applied to all buckets.</summary>
     public void Decided(NormsDecided norms)
     {
-        _norms = norms;
+        long first = _steps.Min();
+        if (_norms.Count == MostHistory) _norms.RemoveAt(0);
+        _norms.RemoveAll(n => n.Step < first || n.Step == norms.Step);
+        _norms.Add(norms);
+        Follow(norms);
+    }
+
+    private void Follow(NormsDecided norms)
+    {
         if (norms.Step != _measured) return;
         if (!Array.Exists(_steps, step => step == norms.Step)) return;
         NormsDecision decision = _state.Decide(norms.Step, _tables[Array.IndexOf(_steps, norms.Step)].Stats, norms.Squares);
@@ -189,7 +229,35 @@ internal sealed class ServerLoop : IServerLoop
         {
             if (_steps[local] == norms.Step) Apply(local, decision);
         }
+
+        for (int local = 0; local < _tables.Length; local++) TakeEarly(local);
     }
+
+    // A second copy that is made while training goes on gets several steps at once.
+    private void KeepEarly(in SegmentHeader header, int local, ISegmentBuffer sum)
+    {
+        if (!_early[local].TryAdd(header.Step, (header, sum))) sum.Release();
+    }
+
+    private void TakeEarly(int local)
+    {
+        while (_early[local].Count > 0 && _early[local].GetValueAtIndex(0) is var early && early.Header.Step <= _steps[local])
+        {
+            _early[local].RemoveAt(0);
+            if (early.Header.Step < _steps[local] || _tables[local].Complete) early.Sum.Release();
+            else if (Reduce(early.Header, local, early.Sum) == Placement.Complete) Step(local);
+        }
+    }
+
+    private void DropEarly()
+    {
+        foreach (var queue in _early)
+        {
+            foreach ((_, (_, ISegmentBuffer sum)) in queue) sum.Release();
+            queue.Clear();
+        }
+    }
+
 
     // The first copy has seen the gradient.
     private bool Watches(long step) => !_isReplica && _state.Rule.Watches(step);
@@ -212,7 +280,7 @@ internal sealed class ServerLoop : IServerLoop
     private void Step(int local)
     {
         // With second copies, the version before has to be safe before it is overwritten.
-        if (!_tables[local].Complete || _steps[local] >= _granted || (_replicated && _steps[local] > _committed)) return;
+        if (!_tables[local].Complete || _steps[local] >= _granted || (_replicated && _steps[local] > _committed) || _feed?.IsFull(_steps[local]) == true) return;
         if (!_state.Rule.NeedsNorms) Apply(local, null);
         else MeasureWhenAllReduced(_steps[local]);
     }
@@ -233,6 +301,7 @@ internal sealed class ServerLoop : IServerLoop
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
         _cuts.Copy(bucket, _steps[local]);
+        _copies?.Copy(bucket, _steps[local]);
         _state.Pack(bucket, _steps[local]);
         Trace.End(TraceName.Applied, began, _steps[local] - 1, bucket.Index);
         began = Trace.Begin();
@@ -256,7 +325,7 @@ internal sealed class ServerLoop : IServerLoop
 
         foreach (Bucket bucket in _state.Rule.Trust is null ? [] : _state.Partition.Buckets) _state.Measure(bucket, _state.Weights(step, bucket.Offset, bucket.Length), _squares);
         if (!_isReplica) _report(new NormsMeasured(Term, _state.Partition.Index, step, [.. _squares]));
-        if (_norms is { } decided && decided.Step == step) Decided(decided);
+        if (_norms.Find(n => n.Step == step) is { } decided) Follow(decided);
     }
 
     // Buckets are at most one step apart, because nobody computes step t + 1 before every bucket stands at t + 1.
@@ -285,6 +354,6 @@ internal sealed class ServerLoop : IServerLoop
         if (header.Term != Term || (uint)local >= (uint)_tables.Length || _tree.Find(header.Shards) < 0) return false;
         return header.Kind == SegmentKind.Evaluation
             ? header.Step >= _evaluation.Version && StandsAt(header.Step)
-            : header.Step == Volatile.Read(ref _steps[local]);
+            : Volatile.Read(ref _steps[local]) is var step && header.Step >= step && header.Step <= step + (_isReplica ? MostEarly : 0);
     }
 }

@@ -12,11 +12,7 @@ public sealed class GrpcCheckpointPort(IGrpcInvoker coordinator) : ICheckpointPo
     public async Task SaveAsync(IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
     {
         using IGrpcCall<Wire.CheckpointPiece, Wire.SaveCheckpointReply> call = coordinator.Open(ServiceMethods.SaveCheckpoint, new() { Cancellation = cancellation });
-        await foreach ((CheckpointPieceHeader header, NativeSpan payload) in pieces.WithCancellation(cancellation))
-        {
-            await call.Requests.WriteAsync(WireMessages.ToWire(header), new NativeBytes(payload.Address, payload.Length * sizeof(float)), cancellation);
-        }
-
+        await WriteAsync(call.Requests, pieces, cancellation);
         await call.FinishAsync();
     }
 
@@ -36,6 +32,23 @@ public sealed class GrpcCheckpointPort(IGrpcInvoker coordinator) : ICheckpointPo
         catch (GrpcException e)
         {
             throw new DistTrainException(e.Code == GrpcStatusCode.Unavailable ? ExitCode.ClusterLost : ExitCode.BadData, $"could not fetch the checkpoint at step {version}: {ServiceMethods.Describe(e)}", e);
+        }
+    }
+
+    /// <summary>Sends a partition's pieces to the server that is to have the second copy of it.</summary>
+    public static async Task CopyAsync(IGrpcInvoker server, IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
+    {
+        using IGrpcCall<Wire.CheckpointPiece, Wire.CopyReply> call = server.Open(ServiceMethods.Copy, new() { Cancellation = cancellation });
+        await WriteAsync(call.Requests, pieces, cancellation);
+        await call.FinishAsync();
+    }
+
+    private static async Task WriteAsync(
+        IMessageWriter<Wire.CheckpointPiece> requests, IAsyncEnumerable<(CheckpointPieceHeader Header, NativeSpan Payload)> pieces, CancellationToken cancellation)
+    {
+        await foreach ((CheckpointPieceHeader header, NativeSpan payload) in pieces.WithCancellation(cancellation))
+        {
+            await requests.WriteAsync(WireMessages.ToWire(header), new NativeBytes(payload.Address, payload.Length * sizeof(float)), cancellation);
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Runtime.ExceptionServices;
+using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Memory;
 using DistTrain.Transport.Grpc;
@@ -10,7 +11,7 @@ namespace DistTrain.Transport.Services;
 /// <summary>Offers a parameter server over gRPC.</summary>
 public static class ParameterServerService
 {
-    /// <summary>Registers <c>Push</c> and <c>Subscribe</c>; before the gRPC server starts.</summary>
+    /// <summary>Registers <c>Push</c>, <c>Subscribe</c> and <c>Copy</c>; before the gRPC server starts.</summary>
     public static void Add(GrpcServer server, IParameterServerPort port)
     {
         server.HandleClientStreaming(ServiceMethods.Push, async (segments, _) =>
@@ -28,6 +29,15 @@ public static class ParameterServerService
             }
 
             return new Wire.PushReply();
+        });
+        server.HandleClientStreaming(ServiceMethods.Copy, async (pieces, _) =>
+        {
+            var sink = new CoordinatorService.PieceSink(port.Copies ?? throw new DistTrainException(ExitCode.ClusterLost, "this server expects no copy of a partition"));
+            while (await pieces.ReadAsync(sink))
+            {
+            }
+
+            return new Wire.CopyReply();
         });
         server.HandleServerStreaming(ServiceMethods.Subscribe, (request, responses, call) => SendWeightsAsync(port, request, responses, call));
     }

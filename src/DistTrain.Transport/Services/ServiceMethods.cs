@@ -17,6 +17,7 @@ internal static class ServiceMethods
     public static readonly GrpcMethod<Wire.LoadCheckpointRequest, Wire.CheckpointPiece> LoadCheckpoint = new(Coordinator.FindMethodByName("LoadCheckpoint"));
     public static readonly GrpcMethod<Wire.ProbeRequest, Wire.ProbeReply> Probe = new(Coordinator.FindMethodByName("Probe"));
     public static readonly GrpcMethod<Wire.Segment, Wire.PushReply> Push = new(Server.FindMethodByName("Push"));
+    public static readonly GrpcMethod<Wire.CheckpointPiece, Wire.CopyReply> Copy = new(Server.FindMethodByName("Copy"));
     public static readonly GrpcMethod<Wire.SubscribeRequest, Wire.Weights> Subscribe = new(Server.FindMethodByName("Subscribe"));
 
     /// <summary>The files that reflection shows.</summary>

@@ -123,8 +123,10 @@ internal static class WireMessages
                 IsReplica = m.IsReplica,
                 Replica = m.Replica is { } replica ? ToWire(replica) : null,
                 Replicated = m.Replicated,
+                CopyAt = m.CopyAt,
             },
         },
+        Msg.CopyCounts m => new() { CopyCounts = new() { Term = m.Term } },
         Msg.Topology m => new() { Topology = ToWire(m) },
         Msg.Assignment m => new() { Assignment = new() { Term = m.Term, Shards = { m.Shards } } },
         Msg.Clock m => new()
@@ -170,7 +172,9 @@ internal static class WireMessages
             IsReplica = message.OwnPartition.IsReplica,
             Replica = message.OwnPartition.Replica is { } replica ? FromWire(replica) : null,
             Replicated = message.OwnPartition.Replicated,
+            CopyAt = message.OwnPartition.CopyAt,
         },
+        Wire.CoordinatorMessage.BodyOneofCase.CopyCounts => new Msg.CopyCounts(message.CopyCounts.Term),
         Wire.CoordinatorMessage.BodyOneofCase.Topology => FromWire(message.Topology),
         Wire.CoordinatorMessage.BodyOneofCase.Assignment => new Msg.Assignment(message.Assignment.Term, [.. message.Assignment.Shards]),
         Wire.CoordinatorMessage.BodyOneofCase.Clock => new Msg.Clock(

@@ -215,7 +215,7 @@ public class RecoveryTests
     }
 
     [Fact]
-    public void Server_ThatComesAfterALoss_BecomesTheSecondCopyAtASavedVersion()
+    public void Server_ThatComesAfterALoss_BecomesTheSecondCopyWhileStepsGoOn()
     {
         Rig rig = Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers);
         rig.Close(first, "killed");
@@ -223,23 +223,63 @@ public class RecoveryTests
         rig.Say(second, new TermAccepted(term, rig.Term, default) { Held = new HeldPartition(rig.Term, 0, 1, 4096, true, 0) });
         rig.Say(second, new PartitionReady(term, 0, 0));
         Rig.Link spare = rig.Join(MemberRole.Server);
-
-        // All that is granted is done, and saved; nothing beyond it is granted.
-        long granted = workers[0].Last<Clock>().GrantedUntil;
-        for (long step = 0; step < granted; step++) rig.Say(second, new StepApplied(term, 0, step, Stats));
-        granted = workers[0].Last<Clock>().GrantedUntil;
-        for (long step = rig.Events.OfType<long>().Last(); step < granted; step++) rig.Say(second, new StepApplied(term, 0, step, Stats));
-        Assert.Equal(granted, rig.Events.OfType<long>().Last());
-        Assert.Equal([granted], second.Last<Clock>().Checkpoints.AsEnumerable());
-        rig.Kept = (granted, default);
-        rig.Tell(new CheckpointWritten(granted, "runs/x"));
+        rig.Say(second, new StepApplied(term, 0, 0, Stats));
 
         long next = second.Last<AcceptTerm>().Term;
         Assert.True(next > term);
-        rig.Say(second, new TermAccepted(next, term, default) { Held = new HeldPartition(term, 0, 1, 4096, false, granted) });
+        rig.Say(second, new TermAccepted(next, term, default) { Held = new HeldPartition(term, 0, 1, 4096, false, 1) });
         rig.Say(spare, new TermAccepted(next, 0, default));
-        Assert.Equal((true, true), (second.Last<OwnPartition>().Keep, second.Last<OwnPartition>().Replica is not null));
-        Assert.Equal((false, true, granted), (spare.Last<OwnPartition>().Keep, spare.Last<OwnPartition>().IsReplica, spare.Last<OwnPartition>().Version));
+        Assert.Equal((true, true, 2L), second.Last<OwnPartition>() is var own ? (own.Keep, own.Replica is not null, own.CopyAt) : default);
+        Assert.Equal((false, true, 2L), spare.Last<OwnPartition>() is var copy ? (copy.Keep, copy.IsReplica, copy.CopyAt) : default);
+
+        // Nobody waits for it until it has all that is committed.
+        rig.Say(second, new PartitionReady(next, 0, 1));
+        for (long step = 1; step < 5; step++) rig.Say(second, new StepApplied(next, 0, step, Stats));
+        Assert.Equal([1L, 2L, 3L, 4L, 5L], rig.Events.OfType<long>());
+        rig.Say(spare, new PartitionReady(next, 0, 2));
+        for (long step = 2; step < 4; step++) rig.Say(spare, new StepApplied(next, 0, step, Stats));
+        Assert.DoesNotContain(spare.Sent, m => m is CopyCounts);
+        rig.Say(spare, new StepApplied(next, 0, 4, Stats));
+        Assert.Equal((next, next), (spare.Last<CopyCounts>().Term, second.Last<CopyCounts>().Term));
+
+        rig.Say(second, new StepApplied(next, 0, 5, Stats));
+        Assert.Equal(5L, rig.Events.OfType<long>().Last());
+        rig.Say(spare, new StepApplied(next, 0, 5, Stats));
+        Assert.Equal(6L, rig.Events.OfType<long>().Last());
+    }
+
+    [Fact]
+    public void SecondCopy_ThatIsAheadOfTheCommitWhenItCounts_IsNotWaitedForInVain()
+    {
+        Rig rig = Refilling(servers: 2, out List<Rig.Link> servers, out Rig.Link spare);
+        int partition = spare.Last<OwnPartition>().Partition;
+        Rig.Link first = servers.Single(s => s.Last<OwnPartition>().Partition == partition && !s.Last<OwnPartition>().IsReplica);
+        List<Rig.Link> others = [.. servers.Where(s => s != first)];
+        rig.Say(first, rig.Applied(first, 0));
+        rig.Say(spare, new PartitionReady(rig.Term, partition, 1));
+        Assert.NotNull(spare.Last<CopyCounts>());
+        Assert.Empty(rig.Events.OfType<long>());
+
+        foreach (Rig.Link other in others) rig.Say(other, rig.Applied(other, 0));
+
+        Assert.Equal([1L], rig.Events.OfType<long>());
+    }
+
+    [Fact]
+    public void SecondCopy_ThatTheFirstCantReach_IsDoneWithout()
+    {
+        Rig rig = Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers);
+        rig.Say(first, new ServerUnreachable(rig.Term, 0, "no route"));
+        long term = first.Last<AcceptTerm>().Term;
+        rig.Say(first, new TermAccepted(term, rig.Term, default) { Held = new HeldPartition(rig.Term, 0, 1, 4096, false, 1) { Applied = [new(0, Stats)] } });
+        rig.Say(second, new TermAccepted(term, rig.Term, default) { Held = new HeldPartition(rig.Term, 0, 1, 4096, true, 1) { Applied = [new(0, Stats)] } });
+
+        Assert.Equal((true, true), first.Last<OwnPartition>() is var own ? (own.Keep, own.Replica is null) : default);
+        rig.Say(first, new PartitionReady(term, 0, 1));
+        rig.Say(first, new StepApplied(term, 0, 1, Stats));
+        Assert.Equal(2L, rig.Events.OfType<long>().Last());
+        Assert.Equal(term, first.Last<AcceptTerm>().Term);
+        Assert.DoesNotContain(second.Sent, m => m is Evicted);
     }
 
     [Fact]
@@ -419,6 +459,32 @@ public class RecoveryTests
     }
 
     private static SegmentStats Stats => new(2, 4, 3, 4, 4);
+
+    // One of two pairs of copies lost its second one, and a server that came after it is to be that.
+    private static Rig Refilling(int servers, out List<Rig.Link> holders, out Rig.Link spare)
+    {
+        var rig = new Rig(StepClockTests.Plan(servers: servers, stepsPerEpoch: 100, totalSteps: 100) with { Replicas = 1 });
+        List<Rig.Link> all = [.. Enumerable.Range(0, 2 * servers).Select(i => rig.Join(MemberRole.Server, pid: i))];
+        rig.Join(MemberRole.Worker);
+        rig.Join(MemberRole.Worker);
+        rig.Lead(all, 0);
+        Rig.Link lost = all.Last(s => s.Last<OwnPartition>().IsReplica);
+        spare = rig.Join(MemberRole.Server, pid: 99);
+        rig.Close(lost, "killed");
+        all.Remove(lost);
+        long term = all[0].Last<AcceptTerm>().Term;
+        foreach (Rig.Link server in all)
+        {
+            OwnPartition own = server.Last<OwnPartition>();
+            rig.Say(server, new TermAccepted(term, rig.Term, default) { Held = new HeldPartition(own.Term, own.Partition, own.Partitions, own.BucketLength, own.IsReplica, 0) });
+        }
+
+        rig.Say(spare, new TermAccepted(term, 0, default));
+        foreach (Rig.Link server in all) rig.Say(server, new PartitionReady(term, server.Last<OwnPartition>().Partition, 0));
+        rig.Follow(term);
+        holders = all;
+        return rig;
+    }
 
     private static Rig Replicated(out Rig.Link first, out Rig.Link second, out List<Rig.Link> workers)
     {

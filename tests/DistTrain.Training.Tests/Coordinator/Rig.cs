@@ -98,6 +98,9 @@ internal sealed class Rig : ICoordinatorEvents, IMembership, IActorContext
         foreach (Link server in servers) Say(server, new PartitionReady(Term, server.Last<OwnPartition>().Partition, version));
     }
 
+    /// <summary>Another term is the one that matters.</summary>
+    public void Follow(long term) => Term = term;
+
     public StepApplied Applied(Link server, long step) =>
         new(Term, server.Last<OwnPartition>().Partition, step, new SegmentStats(2, 4, 3, 4, 4));
 
