@@ -33,7 +33,7 @@ internal sealed class ServerLoop : IServerLoop
     private readonly ReplicaFeed? _feed;
     private readonly List<AppliedStep> _history = new(MostHistory);
     private readonly List<NormsDecided> _norms = [];
-    private readonly SortedList<long, (SegmentHeader Header, ISegmentBuffer Sum)>[] _early;
+    private readonly Dictionary<long, (SegmentHeader Header, ISegmentBuffer Sum)>[] _early;
     private readonly CheckpointCuts? _copies;
     private long _granted;
     private long _committed;
@@ -82,7 +82,7 @@ internal sealed class ServerLoop : IServerLoop
             if (before._feed is not null && feed is not null) feed.Inherit(before._feed, version);
         }
 
-        _early = [.. _tables.Select(_ => new SortedList<long, (SegmentHeader, ISegmentBuffer)>())];
+        _early = [.. _tables.Select(_ => new Dictionary<long, (SegmentHeader, ISegmentBuffer)>())];
         if (own.CopyAt > 0 && feed is not null && copy is not null)
         {
             _copies = new CheckpointCuts(state, term, copy);
@@ -154,7 +154,7 @@ internal sealed class ServerLoop : IServerLoop
         else if (Reduce(header, local, buffer!) == Placement.Complete)
         {
             Step(local);
-            TakeEarly(local);
+            CatchUp();
         }
     }
 
@@ -180,11 +180,8 @@ internal sealed class ServerLoop : IServerLoop
 
         _state.RateFactor = clock.RateFactor;
         _granted = Math.Max(_granted, clock.GrantedUntil);
-        for (int local = 0; local < _tables.Length; local++)
-        {
-            Step(local);
-            TakeEarly(local);
-        }
+        for (int local = 0; local < _tables.Length; local++) Step(local);
+        CatchUp();
     }
 
     /// <inheritdoc/>
@@ -230,7 +227,7 @@ internal sealed class ServerLoop : IServerLoop
             if (_steps[local] == norms.Step) Apply(local, decision);
         }
 
-        for (int local = 0; local < _tables.Length; local++) TakeEarly(local);
+        CatchUp();
     }
 
     // A second copy that is made while training goes on gets several steps at once.
@@ -239,13 +236,26 @@ internal sealed class ServerLoop : IServerLoop
         if (!_early[local].TryAdd(header.Step, (header, sum))) sum.Release();
     }
 
-    private void TakeEarly(int local)
+    // One step of all buckets after the other: they are never more than one apart.
+    private void CatchUp()
     {
-        while (_early[local].Count > 0 && _early[local].GetValueAtIndex(0) is var early && early.Header.Step <= _steps[local])
+        if (!_isReplica) return;
+        for (bool moves = true; moves;)
         {
-            _early[local].RemoveAt(0);
-            if (early.Header.Step < _steps[local] || _tables[local].Complete) early.Sum.Release();
-            else if (Reduce(early.Header, local, early.Sum) == Placement.Complete) Step(local);
+            moves = false;
+            long first = _steps.Min();
+            for (int local = 0; local < _steps.Length; local++)
+            {
+                if (_steps[local] != first) continue;
+                if (_early[local].Remove(first, out var early))
+                {
+                    if (_tables[local].Complete) early.Sum.Release();
+                    else Reduce(early.Header, local, early.Sum);
+                }
+
+                Step(local);
+                moves |= _steps[local] > first;
+            }
         }
     }
 
@@ -281,6 +291,7 @@ internal sealed class ServerLoop : IServerLoop
     {
         // With second copies, the version before has to be safe before it is overwritten.
         if (!_tables[local].Complete || _steps[local] >= _granted || (_replicated && _steps[local] > _committed) || _feed?.IsFull(_steps[local]) == true) return;
+        if (_isReplica && _steps[local] > _steps.Min()) return;
         if (!_state.Rule.NeedsNorms) Apply(local, null);
         else MeasureWhenAllReduced(_steps[local]);
     }

@@ -1,3 +1,4 @@
+using DistTrain.Core;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 using DistTrain.Core.Messages;
@@ -126,6 +127,108 @@ public sealed class ReplicaTests : IDisposable
         for (int bucket = 0; bucket < 2; bucket++) Assert.Equal(first.Weights(1, bucket), second.Weights(1, bucket));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task SecondCopy_ThatIsMadeWhileStepsGoOn_CatchesUp(bool norms)
+    {
+        var layout = new ParameterLayout([("a", [Length], TensorRole.Parameter), ("b", [Length], TensorRole.Parameter)]);
+        UpdateRule rule = Rule() with { ClipNorm = norms ? 0.5 : null };
+        using var state = new PartitionState(layout, _plan.Partitions[0], rule);
+        using var feed = new ReplicaFeed(2, 9, copyAt: 2);
+        CheckpointCut? cut = null;
+        var reports = new List<MemberMessage>();
+        var replica = new ServerAddress(0, new(2), "");
+        using var first = new ServerLoop(new ShardTree(2), state, new OwnPartition(1, 0, 1, Length, 0) { Replicated = true, Replica = replica, CopyAt = 2 }, null, feed, reports.Add, _ => { }, c => cut = c);
+        var decided = new List<NormsDecided>();
+        // Until so many steps are kept, the first copy doesn't wait for the second.
+        for (long step = 0; step < 12; step++)
+        {
+            first.Advance(new Clock(1, step, step + 4, [], default));
+            for (int bucket = 0; bucket < 2; bucket++) Push(first, bucket, step, (step * 3) + bucket);
+            if (norms && reports.OfType<NormsMeasured>().LastOrDefault() is { } measured && measured.Step == step) first.Decided(Decide(step));
+        }
+
+        Assert.Equal(2 + ReplicaFeed.MostAhead, reports.OfType<StepApplied>().Count());
+        using var copied = new PartitionState(layout, _plan.Partitions[0], rule);
+        bool whole = false;
+        var filling = new ReplicaFilling(copied, new OwnPartition(1, 0, 1, Length, 2) { IsReplica = true, Replicated = true, CopyAt = 2 }, _ => whole = true);
+        for (int twice = 0; twice < 2; twice++)
+        {
+            await cut!.CopyAsync(
+                async pieces =>
+                {
+                    await foreach ((CheckpointPieceHeader header, NativeSpan payload) in pieces)
+                    {
+                        payload.Span.CopyTo(filling.Begin(header, payload.Length).Span);
+                        filling.Complete(header, payload.Length);
+                    }
+                },
+                default);
+            Assert.True(whole);
+        }
+
+        var followed = new List<MemberMessage>();
+        using var second = new ServerLoop(new ShardTree(2), copied, filling.Own, null, null, followed.Add, _ => { });
+        var connection = new KeepingConnection();
+        first.Connected(feed, connection);
+        // All at once, and once more, as after a lost connection; then what the coordinator says.
+        foreach ((SegmentHeader header, _, float[] values) in connection.Segments.Concat(connection.Segments)) Take(second, header, values);
+        foreach (NormsDecided norm in decided) second.Decided(norm);
+        second.Advance(new Clock(1, 10, 14, [], default));
+        Assert.Equal(Enumerable.Range(2, ReplicaFeed.MostAhead).Select(s => (long)s), followed.OfType<StepApplied>().Select(a => a.Step));
+        for (int bucket = 0; bucket < 2; bucket++) Assert.Equal(Weights(state, 10, bucket), Weights(copied, 10, bucket));
+        Assert.NotEqual(Weights(state, 9, 0), Weights(state, 10, 0));
+
+        first.CopyCounts();
+        Assert.Equal(norms ? 10 : 11, reports.OfType<StepApplied>().Count());
+
+        NormsDecided Decide(long step)
+        {
+            decided.Add(new NormsDecided(1, step, [1 + step, 2 + step]));
+            return decided[^1];
+        }
+
+        float[] Weights(PartitionState of, long version, int bucket) => of.Weights(version, _plan.Buckets[bucket].Offset, Length).Span.ToArray();
+    }
+
+    [Fact]
+    public void Piece_OfAnotherCopy_IsRefused()
+    {
+        using var state = new PartitionState(new ParameterLayout([("a", [Length], TensorRole.Parameter), ("b", [Length], TensorRole.Parameter)]), _plan.Partitions[0], Rule());
+        var filling = new ReplicaFilling(state, new OwnPartition(3, 0, 1, Length, 2) { IsReplica = true, CopyAt = 2 }, _ => Assert.Fail("nothing has come"));
+        foreach (CheckpointPieceHeader wrong in (CheckpointPieceHeader[])[new(2, 2, 0, "weights", 0), new(3, 1, 0, "weights", 0), new(3, 2, 0, "nosuch", 0), new(3, 2, 0, "weights", 1L << 40), new(3, 2, 0, "weights", -1)])
+        {
+            Assert.Throws<DistTrainException>(() => filling.Begin(wrong, Length));
+        }
+
+        Assert.Throws<DistTrainException>(() => filling.Begin(new(3, 2, 0, "weights", 0), int.MaxValue));
+        Assert.Throws<DistTrainException>(() => filling.Begin(new(3, 2, 0, "weights", 0), -1));
+    }
+
+    private static UpdateRule Rule()
+    {
+        var optimizer = new SgdSpec(LearningRate: 0.5, Momentum: 0.9);
+        return new UpdateRule(optimizer.Create(), optimizer.StateVectors, _ => 0.5);
+    }
+
+    private static void Push(ServerLoop loop, int bucket, long step, float value)
+    {
+        for (int shard = 0; shard < 2; shard++)
+        {
+            float[] values = new float[Length];
+            Array.Fill(values, value);
+            Take(loop, new SegmentHeader(SegmentKind.Gradient, 1, 1, step, bucket, new ShardRange(shard, shard + 1), new SegmentStats(1, 2, 0, 2, 2)), values);
+        }
+    }
+
+    private static void Take(ServerLoop loop, SegmentHeader header, float[] values)
+    {
+        if (loop.TryBegin(header, values.Length) is not { } buffer) return;
+        values.CopyTo(buffer.Elements.Span);
+        loop.Receive(header, buffer);
+    }
+
     private void Clock(long committed)
     {
         foreach (Copy copy in (Copy[])[_first, _second]) copy.Loop.Advance(new Clock(1, committed, 10, [], default));
@@ -155,9 +258,8 @@ public sealed class ReplicaTests : IDisposable
 
         public Copy(ReplicaTests test, OwnPartition own, Copy? before = null)
         {
-            var optimizer = new SgdSpec(LearningRate: 0.5, Momentum: 0.9);
             (_test, Own) = (test, own);
-            _state = before?._state ?? new PartitionState(new ParameterLayout([("a", [Length], TensorRole.Parameter), ("b", [Length], TensorRole.Parameter)]), test._plan.Partitions[0], new UpdateRule(optimizer.Create(), optimizer.StateVectors, _ => 0.5));
+            _state = before?._state ?? new PartitionState(new ParameterLayout([("a", [Length], TensorRole.Parameter), ("b", [Length], TensorRole.Parameter)]), test._plan.Partitions[0], Rule());
             Feed = own.Replica is null ? null : new ReplicaFeed(2, 9);
             Loop = new ServerLoop(new ShardTree(2), _state, own, before?.Loop, Feed, Reports.Add, _ => { });
             test._owned.Add(Loop);
@@ -176,9 +278,7 @@ public sealed class ReplicaTests : IDisposable
 
         public void Take(SegmentHeader header, float[] values)
         {
-            if (Loop.TryBegin(header, values.Length) is not { } buffer) return;
-            values.CopyTo(buffer.Elements.Span);
-            Loop.Receive(header, buffer);
+            ReplicaTests.Take(Loop, header, values);
         }
 
         public float[] Weights(long version, int bucket) => _state.Weights(version, _test._plan.Buckets[bucket].Offset, Length).Span.ToArray();
