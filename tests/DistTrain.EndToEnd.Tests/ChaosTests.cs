@@ -42,7 +42,7 @@ public sealed class ChaosTests : IDisposable
         const string Long = "--set training.max_steps=400 --set training.epochs=80";
         JsonElement undisturbed = await _cli.TrainAsync($"{Long} --in-process --workers 1 --set checkpoint.path=runs/one");
         using Cli.Running run = _cli.Start($"train {Long} {cluster} --set checkpoint.every=20 --json lost.json", ("DISTTRAIN_FAULTS", "step_delay=20"));
-        await run.SeenAsync("after 3 epochs");
+        await run.SeenAsync("after 1 epoch");
         int victim = run.Children().First(pid => File.ReadAllText($"/proc/{pid}/cmdline").Split('\0').Contains(role));
 
         Cli.Kill(victim, "KILL");
@@ -96,7 +96,7 @@ public sealed class ChaosTests : IDisposable
         if (!OperatingSystem.IsLinux()) return;
         JsonElement undisturbed = await _cli.TrainAsync($"{Job} --in-process --workers 1 --set checkpoint.path=runs/one");
         using Cli.Running run = _cli.Start($"train {Job} --workers 2 --servers 1 --set checkpoint.every=20 --json both.json", ("DISTTRAIN_FAULTS", "step_delay=20"));
-        await run.SeenAsync("after 3 epochs");
+        await run.SeenAsync("after 1 epoch");
 
         foreach (int pid in run.Children().Where(pid => File.ReadAllText($"/proc/{pid}/cmdline").Split('\0').Any(w => w is "coordinator" or "server"))) Cli.Kill(pid, "KILL");
 
@@ -117,7 +117,7 @@ public sealed class ChaosTests : IDisposable
         using Cli.Running leaving = _cli.Start($"server --join {address}");
         using Cli.Running staying = _cli.Start($"server --join {address}");
         using Cli.Running worker = _cli.Start($"worker --join {address}", ("DISTTRAIN_FAULTS", "step_delay=20"));
-        await coordinator.SeenAsync("after 3 epochs");
+        await coordinator.SeenAsync("after 1 epoch");
 
         Cli.Kill(leaving.Pid, "TERM");
 

@@ -73,7 +73,7 @@ internal sealed class Cli : IDisposable
         private readonly Process _process;
         private readonly StringBuilder _output = new();
         private readonly StringBuilder _error = new();
-        private readonly List<(string Text, TaskCompletionSource Seen)> _waits = [];
+        private readonly List<(string Text, int Times, TaskCompletionSource Seen)> _waits = [];
         private readonly Task _reading;
 
         public Running(Process process)
@@ -84,14 +84,15 @@ internal sealed class Cli : IDisposable
 
         public int Pid => _process.Id;
 
-        /// <summary>Waits for a line that contains <paramref name="text"/>, on either stream.</summary>
-        public async Task SeenAsync(string text)
+        /// <summary>Waits for a line that contains <paramref name="text"/>, on either stream; for the second such line and so on with <paramref name="times"/>.</summary>
+        public async Task SeenAsync(string text, int times = 1)
         {
             var seen = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             lock (_waits)
             {
-                if (_output.ToString().Contains(text, StringComparison.Ordinal) || _error.ToString().Contains(text, StringComparison.Ordinal)) return;
-                _waits.Add((text, seen));
+                times -= $"{_output}\n{_error}".Split(text).Length - 1;
+                if (times <= 0) return;
+                _waits.Add((text, times, seen));
             }
 
             Task first = await Task.WhenAny(seen.Task, _reading).WaitAsync(Limit);
@@ -127,6 +128,9 @@ internal sealed class Cli : IDisposable
         public List<int> Children() =>
             [.. System.IO.File.ReadAllText($"/proc/{Pid}/task/{Pid}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse)];
 
+        /// <summary>The first of its children with this role.</summary>
+        public int Child(string role) => Children().First(pid => System.IO.File.ReadAllText($"/proc/{pid}/cmdline").Split('\0').Contains(role));
+
         public void Signal(string signal) => Kill(Pid, signal);
 
         public void Dispose()
@@ -142,9 +146,12 @@ internal sealed class Cli : IDisposable
                 lock (_waits)
                 {
                     into.AppendLine(line);
-                    foreach ((string text, TaskCompletionSource seen) in _waits)
+                    for (int i = 0; i < _waits.Count; i++)
                     {
-                        if (line.Contains(text, StringComparison.Ordinal)) seen.TrySetResult();
+                        (string text, int times, TaskCompletionSource seen) = _waits[i];
+                        if (!line.Contains(text, StringComparison.Ordinal)) continue;
+                        _waits[i] = (text, times - 1, seen);
+                        if (times == 1) seen.TrySetResult();
                     }
                 }
             }

@@ -77,7 +77,7 @@ internal sealed class CutRun(string cli, string folder, Network network)
         {
             if (line.Data is null) return;
             lock (said) said.Append(name).Append(": ").AppendLine(line.Data);
-            if (line.Data.StartsWith("after 2 epochs", StringComparison.Ordinal)) begun?.TrySetResult();
+            if (line.Data.StartsWith("after 1 epoch", StringComparison.Ordinal)) begun?.TrySetResult();
         }
 
         process.OutputDataReceived += Hear;

@@ -1,10 +1,11 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 
 namespace DistTrain.Cli.Launching;
 
 /// <summary>A process of this program, started by <c>train</c>, with its lifeline.</summary>
-internal sealed class ChildProcess : IDisposable
+internal sealed partial class ChildProcess : IDisposable
 {
     private readonly Process _process;
     private readonly TaskCompletionSource<int> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -83,6 +84,12 @@ internal sealed class ChildProcess : IDisposable
         }
     }
 
+    /// <summary>Has it tell what it does and waits for.</summary>
+    public void AskToExplain()
+    {
+        if (!_exited.Task.IsCompleted) NativeMethods.Kill(Id, NativeMethods.Quit);
+    }
+
     public void Kill()
     {
         try
@@ -121,6 +128,14 @@ internal sealed class ChildProcess : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _process.Dispose();
+
+    private static partial class NativeMethods
+    {
+        public const int Quit = 3;
+
+        [LibraryImport("libc", EntryPoint = "kill")]
+        public static partial int Kill(int pid, int signal);
+    }
 
     private static async Task ForwardAsync(ChildProcess child, StreamReader from, Action<ChildProcess, string> said)
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.IO.Pipes;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using DistTrain.Core;
 
@@ -68,6 +69,7 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
         {
             StartAll();
             using CancellationTokenRegistration onStop = stop.Register(AskToStop);
+            using IDisposable? onQuit = OperatingSystem.IsWindows() ? null : PosixSignalRegistration.Create(PosixSignal.SIGQUIT, Explain);
             using CancellationTokenRegistration onKill = kill.Register(() => _verdict.TrySetResult("ended at once, without saving"));
             while (true)
             {
@@ -196,6 +198,13 @@ internal sealed class LocalLauncher(OwnExecutable executable, LaunchPlan plan, T
     {
         // What members say of a coordinator that has ended is no news.
         if (!_stopping && !string.IsNullOrWhiteSpace(line)) _coordinator!.Send($"note {member} | {line}");
+    }
+
+    // Ctrl-\ reaches the coordinator by itself, kill -QUIT doesn't.
+    private void Explain(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        _coordinator!.AskToExplain();
     }
 
     private void AskToStop()

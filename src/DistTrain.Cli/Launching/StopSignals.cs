@@ -28,6 +28,7 @@ internal sealed class StopSignals : IDisposable
         signals.On(PosixSignal.SIGINT, First);
         signals.On(PosixSignal.SIGTERM, First);
         signals.On(PosixSignal.SIGHUP, signals._stop.Cancel);
+        signals.Survive();
         return signals;
 
         void First()
@@ -51,6 +52,7 @@ internal sealed class StopSignals : IDisposable
         {
             if (!lifeline.Stop.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(250))) Environment.Exit(128 + 15);
         });
+        signals.Survive();
         return signals;
     }
 
@@ -59,6 +61,12 @@ internal sealed class StopSignals : IDisposable
     {
         _registrations.ForEach(r => r.Dispose());
         _stop.Dispose();
+    }
+
+    // Who can tell something adds a handler of its own; before there is anything to tell, nothing ends.
+    private void Survive()
+    {
+        if (!OperatingSystem.IsWindows()) On(PosixSignal.SIGQUIT, () => { });
     }
 
     private void On(PosixSignal signal, Action action) =>

@@ -87,6 +87,10 @@ public sealed record OwnPartition(long Term, int Partition, int Partitions, int 
 /// <param name="Term">The term of the partition.</param>
 public sealed record CopyCounts(long Term) : CoordinatorMessage;
 
+/// <summary>Asks a member what it does and waits for.</summary>
+/// <param name="Round">Comes back with the answer.</param>
+public sealed record Explain(long Round) : CoordinatorMessage;
+
 /// <summary>Tells a worker where the servers are.</summary>
 public sealed record Topology(long Term, int BucketLength, ImmutableArray<ServerAddress> Servers) : CoordinatorMessage
 {

@@ -34,6 +34,21 @@ public sealed record JoinReady(string JobHash, string DataHash) : MemberMessage
     public long HighestTerm { get; init; }
 }
 
+/// <summary>What a member does and waits for.</summary>
+/// <param name="Round">As in <see cref="Explain"/>.</param>
+/// <param name="Doing">In words, for people.</param>
+public sealed record Explained(long Round, string Doing) : MemberMessage
+{
+    /// <summary>The step of which a server lacks <see cref="Shards"/>.</summary>
+    public long Step { get; init; } = -1;
+
+    /// <summary>Shards that a server waits for, in one bucket at least.</summary>
+    public ImmutableArray<int> Shards { get; init; } = [];
+
+    /// <summary>Buckets that lack some of them.</summary>
+    public ImmutableArray<int> Buckets { get; init; } = [];
+}
+
 /// <summary>Alive.</summary>
 public sealed record Heartbeat : MemberMessage;
 

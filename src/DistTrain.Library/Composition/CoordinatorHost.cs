@@ -20,6 +20,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private readonly CancellationTokenSource _ending = new();
     private readonly ITimer _ticks;
     private readonly Task _views;
+    private readonly IDisposable? _quit;
 
     public CoordinatorHost(JobContext context, TrainingPlan plan, RunFiles files, RunMetrics metrics, ITrainingObserver observer, TimeProvider time)
     {
@@ -37,6 +38,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         Port = new CoordinatorMailbox(_coordinator, _engine.Membership);
         _ticks = time.CreateTimer(_ => _coordinator.Tell(new Tick()), null, TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(250));
         _views = Task.Run(ForwardViewsAsync);
+        _quit = QuitSignal.On(() => Post(new ExplanationRequested()));
     }
 
     public ICoordinatorPort Port { get; }
@@ -72,6 +74,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        _quit?.Dispose();
         await _ending.CancelAsync();
         await _ticks.DisposeAsync();
         await _views.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

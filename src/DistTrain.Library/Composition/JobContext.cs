@@ -184,6 +184,7 @@ internal sealed class JobContext
         FewestWorkers = Job.Cluster.MostWorkers is null ? 1 : Job.Cluster.Workers,
         MostWorkers = Job.Cluster.MostWorkers ?? int.MaxValue,
         RejoinTimeout = Job.Cluster.WaitTimeout,
+        Watchdog = Job.Cluster.Watchdog,
         Verify = Job.Cluster.Verify,
         Seed = Job.Seed,
         Servers = Job.Cluster.Servers,

@@ -36,6 +36,9 @@ internal sealed class MemberHost : IAsyncDisposable
 {
     private const int TraceEventsOfAMessage = 8192;
 
+    // Less than the coordinator waits.
+    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(0.5);
+
     // A coordinator that leaves no time is not flooded.
     private static readonly TimeSpan ShortestPeriod = TimeSpan.FromMilliseconds(10);
 
@@ -49,6 +52,7 @@ internal sealed class MemberHost : IAsyncDisposable
     private readonly ManualResetEventSlim _stopHeartbeats = new();
     private MemberPart? _part;
     private IActorRef? _actor;
+    private MemberId? _id;
     private bool _beats;
     private long _highestTerm;
 
@@ -67,6 +71,9 @@ internal sealed class MemberHost : IAsyncDisposable
     /// breaks.
     /// </summary>
     public Task<ExitCode?> Ended => _ended.Task;
+
+    /// <summary>"worker 3 (pid 412 on lab-2)".</summary>
+    public string Name => $"{_role.ToString().ToLowerInvariant()} {(_id is { } id ? $"{id} " : "")}(pid {Environment.ProcessId} on {Environment.MachineName})";
 
     /// <summary>Whether it was admitted.</summary>
     public bool IsIn { get; private set; }
@@ -90,11 +97,14 @@ internal sealed class MemberHost : IAsyncDisposable
                 break;
             case Welcome welcome:
                 _log($"joined as {_role.ToString().ToLowerInvariant()} {welcome.Member}");
-                IsIn = true;
+                (IsIn, _id) = (true, welcome.Member);
                 StartHeartbeats(welcome.FailureTimeout);
                 break;
             case Refused refused:
                 _ended.TrySetException(new DistTrainException(refused.Exit, refused.Reason));
+                break;
+            case Explain explain:
+                _ = AnswerAsync(explain);
                 break;
             case TraceWanted:
                 SendTrace(_link, TraceRecorder.Now);
@@ -158,6 +168,26 @@ internal sealed class MemberHost : IAsyncDisposable
             _ended.TrySetException(e);
         }
     }
+
+    /// <summary>What this member does and waits for, in words.</summary>
+    public async Task<Explained> ExplainAsync(long round)
+    {
+        if (_actor is not { } actor) return new Explained(round, IsIn ? "is ending" : "has not joined yet");
+        try
+        {
+            return await actor.AskAsync<Explained>(new Explain(round), AnswerTimeout);
+        }
+        catch (TimeoutException)
+        {
+            return new Explained(round, $"its {_role.ToString().ToLowerInvariant()} has been busy with one thing for more than {AnswerTimeout.TotalSeconds:0.0} s");
+        }
+        catch (Exception e) when (e is InvalidOperationException or OperationCanceledException)
+        {
+            return new Explained(round, "is ending");
+        }
+    }
+
+    private async Task AnswerAsync(Explain explain) => _link.Send(await ExplainAsync(explain.Round));
 
     private void SendTrace(ICoordinatorLink link, long asked)
     {

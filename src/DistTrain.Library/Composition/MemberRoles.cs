@@ -80,6 +80,7 @@ internal static class MemberRoles
         {
             MemberHost? host = null;
             host = new MemberHost(role, (ulong)Random.Shared.NextInt64(), endpoint, (offer, link) => build(offer, link, host!) with { Link = Measure(coordinator, options, log, stop) }, log);
+            using IDisposable quit = QuitSignal.On(() => _ = TellAsync(host));
             await using (host)
             {
                 try
@@ -95,6 +96,14 @@ internal static class MemberRoles
             joined = true;
             log("joining again, as a new member");
         }
+    }
+
+    // Always to the terminal, also where only errors are: somebody asked.
+    private static async Task TellAsync(MemberHost host)
+    {
+        Explained explained = await host.ExplainAsync(0);
+        string step = explained.Shards.Length == 0 ? "" : $" of step {explained.Step}: {string.Join(", ", explained.Shards)}, in buckets {string.Join(", ", explained.Buckets)}";
+        await Console.Error.WriteLineAsync($"{host.Name}: {explained.Doing}{step}");
     }
 
     // Until the job is over for this member; null where its place was taken. While there is no coordinator, it holds what it has.

@@ -182,6 +182,14 @@ internal static class JobSectionReader
         return stopping;
     }
 
+    private static TimeSpan? ReadWatchdog(ConfigNode cluster, TimeSpan? fallback)
+    {
+        if (cluster.Find("watchdog") is not { } node) return fallback;
+        if (node.Scalar == "never") return null;
+        TimeSpan after = node.AsDuration();
+        return after >= TimeSpan.FromMilliseconds(100) && after <= TimeSpan.FromDays(30) ? after : throw node.Error("out of range: expected 100ms to 30 days, or never");
+    }
+
     private static ClusterOptions ReadCluster(ConfigNode node)
     {
         var fallback = new ClusterOptions();
@@ -198,6 +206,7 @@ internal static class JobSectionReader
             Workers = workers,
             MostWorkers = most,
             WaitTimeout = wait,
+            Watchdog = ReadWatchdog(node, fallback.Watchdog),
             Restarts = (int)node.Integer("restarts", fallback.Restarts, 0, 1_000_000),
             Servers = colocated ? Math.Max(workers / (1 + replicas), 1) : (int)node.Integer("servers", fallback.Servers, 1, 4096),
             Threads = (int)node.Integer("threads", fallback.Threads, 1, 4096),

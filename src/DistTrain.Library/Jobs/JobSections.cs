@@ -102,6 +102,9 @@ public sealed record ClusterOptions
     /// <summary>How long to wait for members, when too few are left to go on.</summary>
     public TimeSpan WaitTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>After so long without a step the coordinator tells who waits for whom; null for never.</summary>
+    public TimeSpan? Watchdog { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>How often <c>train</c> starts a process again that died.</summary>
     public int Restarts { get; init; } = 10;
 

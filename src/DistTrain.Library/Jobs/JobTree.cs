@@ -31,6 +31,7 @@ internal static class JobTree
             ("channel", Text(job.Cluster.Channel == ChannelChoice.Grpc ? "grpc" : "auto")),
             ("replicas", Number(job.Cluster.Replicas)),
             ("wait_timeout", Text(Number(job.Cluster.WaitTimeout.TotalMilliseconds)!.Text + "ms")),
+            ("watchdog", Text(job.Cluster.Watchdog is { } watchdog ? Number(watchdog.TotalMilliseconds)!.Text + "ms" : "never")),
             ("restarts", Number(job.Cluster.Restarts)),
             ("verify", job.Cluster.Verify > 0 ? Number(job.Cluster.Verify) : null),
             ("connections", Number(job.Cluster.Connections)),

@@ -84,6 +84,7 @@ public sealed partial class Coordinator : IActor
     /// <inheritdoc/>
     public ValueTask ReceiveAsync(object message, IActorContext context)
     {
+        if (message is Tick) LookForStall();
         switch (message)
         {
             case LinkOpened opened:
@@ -125,6 +126,9 @@ public sealed partial class Coordinator : IActor
                 break;
             case CheckpointFailed failed:
                 CheckpointNotWritten(failed);
+                break;
+            case ExplanationRequested:
+                AskWhy();
                 break;
             case StopRequested:
                 Interrupt();
@@ -203,6 +207,9 @@ public sealed partial class Coordinator : IActor
                 break;
             case Traced traced when _phase == Phase.Collecting && session.Member is not null:
                 Collect(session, traced);
+                break;
+            case Explained explained when session.Member is not null:
+                Answered(session, explained);
                 break;
             case Leaving leaving:
                 session.LastWords = $"left: {leaving.Reason}";

@@ -28,6 +28,9 @@ public sealed record CheckpointFailed(long Version, string Reason, ExitCode Exit
 /// <summary>The user wants to stop: finish what is granted, save, end.</summary>
 public sealed record StopRequested;
 
+/// <summary>The user wants to know who waits for whom.</summary>
+public sealed record ExplanationRequested;
+
 /// <summary>The user won't wait any longer, or what is granted takes too long.</summary>
 public sealed record StopNow;
 

@@ -118,6 +118,9 @@ public sealed record TrainingPlan
     /// <summary>How long to wait for members before the first step.</summary>
     public required TimeSpan JoinTimeout { get; init; }
 
+    /// <summary>After so long without progress it is told who waits for whom; null for never.</summary>
+    public TimeSpan? Watchdog { get; init; }
+
     /// <summary>How long to wait for members later, when too few are left to go on.</summary>
     public TimeSpan RejoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
 }

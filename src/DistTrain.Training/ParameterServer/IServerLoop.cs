@@ -31,6 +31,9 @@ internal interface IServerLoop : IDisposable
     /// <summary>The shards that the step in hand, or an evaluation, still lacks; none of a step that is not in hand.</summary>
     ImmutableArray<int> Missing(long step, bool evaluation);
 
+    /// <summary>What it waits for.</summary>
+    Explained Explain(long round);
+
     /// <summary>The norms over the whole model, that a step waits for.</summary>
     void Decided(NormsDecided norms);
 }

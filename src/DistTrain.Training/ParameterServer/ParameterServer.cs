@@ -122,6 +122,9 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
             case MissingAsked asked when asked.Term == _term && _loop is { } loop:
                 _link.Send(new ShardsMissing(_term, loop.Broadcast.Partition, asked.Step, asked.Evaluation, loop.Missing(asked.Step, asked.Evaluation)));
                 break;
+            case Explain explain:
+                context.Sender?.Tell(Explained(explain.Round));
+                break;
             case AcceptTerm accept when accept.Term > _term:
                 await RestAsync();
                 _link.Send(new TermAccepted(accept.Term, _term, _record) { Held = _own is { } held && _counts ? _resting?.Held(held) : null });
@@ -163,6 +166,10 @@ public sealed class ParameterServer : IActor, IParameterServerPort, IAsyncDispos
             ? loop.Broadcast.Subscribe(inline, incarnation, lane)
             : throw new DistTrainException(ExitCode.ClusterLost, $"this server is at term {loop?.Term ?? 0}, the subscription is for term {term}");
     }
+
+    private Explained Explained(long round) =>
+        _loop is { } loop ? loop.Explain(round)
+        : new(round, _filling is { } filling ? $"waits for the copy of partition {filling.Own.Partition} as of step {filling.Own.CopyAt}" : _term > 0 ? $"holds no partition in term {_term}" : "has heard of no term yet");
 
     /// <summary>Ends uploads and gives back what workers lent. Only when the actor has stopped.</summary>
     public async ValueTask DisposeAsync()

@@ -72,6 +72,13 @@ internal sealed class SegmentwiseLoop : IServerLoop
     public TraceRecorder? Trace { get; init; }
 
     /// <inheritdoc/>
+    public Explained Explain(long round) => new(round, $"has applied what came of steps {_committed} to {_granted - 1}")
+    {
+        Step = _committed,
+        Shards = _committed < _granted ? Missing(_committed, evaluation: false) : [],
+    };
+
+    /// <inheritdoc/>
     public void Receive(SegmentHeader header, ISegmentBuffer? buffer)
     {
         _pushed += (buffer?.Elements.Length ?? 0) * (long)sizeof(float);

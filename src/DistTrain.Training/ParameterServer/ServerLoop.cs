@@ -197,6 +197,32 @@ internal sealed class ServerLoop : IServerLoop
         return [.. missing];
     }
 
+    /// <inheritdoc/>
+    public Explained Explain(long round)
+    {
+        long step = _steps.Min();
+        int[] behind = [.. Enumerable.Range(0, _steps.Length).Where(local => _steps[local] == step)];
+        int[] lacking = [.. behind.Where(local => !_tables[local].Complete)];
+        var explained = new Explained(round, "") { Step = step };
+        if (step >= _granted) return explained with { Doing = $"stands at step {step} and waits for the coordinator to let it go on" };
+        if (_isReplica && lacking.Length > 0) return explained with { Doing = $"waits for what the first copy reduced of step {step}, in {lacking.Length} bucket{(lacking.Length == 1 ? "" : "s")}" };
+        if (lacking.Length > 0)
+        {
+            return explained with
+            {
+                Doing = "waits for shards",
+                Shards = [.. lacking.SelectMany(local => _tables[local].Missing).Distinct().Order()],
+                Buckets = [.. lacking.Select(local => _state.Partition.Buckets[local].Index)],
+            };
+        }
+
+        string what = _replicated && step > _committed ? $"the commit of step {step}, which every copy has to reach"
+            : _feed?.IsFull(step) == true ? "the second copy, which is being made"
+            : _state.Rule.NeedsNorms ? $"the norms of step {step}"
+            : "nothing";
+        return explained with { Doing = $"has reduced step {step} and waits for {what}" };
+    }
+
     public void Dispose()
     {
         Broadcast.Close();

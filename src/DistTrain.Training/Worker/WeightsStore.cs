@@ -50,7 +50,7 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
         _versions = [.. plan.Buckets.Select(_ => Nothing)];
     }
 
-    /// <summary>Called when what <see cref="Has"/> was asked for is there.</summary>
+    /// <summary>Called when what <see cref="Has(long, long, long)"/> was asked for is there.</summary>
     public Action? Arrived { get; init; }
 
     /// <summary>Where arrivals are recorded; null for nowhere.</summary>
@@ -92,6 +92,12 @@ internal sealed class WeightsStore : IWeightsSink, IDisposable
         // It won't come: whoever asked has to look again.
         if (over) Arrived?.Invoke();
         return false;
+    }
+
+    /// <summary>Whether a bucket has arrived at a version or a later one, without asking for it.</summary>
+    public bool Has(long version, Bucket bucket)
+    {
+        lock (_lock) return _versions[bucket.Index] >= version;
     }
 
     /// <summary>

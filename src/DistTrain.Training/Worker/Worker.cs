@@ -142,6 +142,9 @@ public sealed class Worker : IActor, IAsyncDisposable
                 if (!_term!.Replicated) _committed = Math.Max(_committed, _version);
                 if (_version > _step) StandAt(_version);
                 break;
+            case Explain explain:
+                context.Sender?.Tell(new Explained(explain.Round, Doing()));
+                return;
             case WeightsArrived arrived when IsCurrent(arrived.Term):
                 break;
             case GoOn goOn when IsCurrent(goOn.Term):
@@ -188,6 +191,24 @@ public sealed class Worker : IActor, IAsyncDisposable
                 _term.GoOn();
             }
         }
+    }
+
+    // What it waits for, in words.
+    private string Doing()
+    {
+        if (_term is not { } term) return "waits to hear which servers there are";
+        if (_shards.IsEmpty && _evaluation is null) return "has no shards";
+        int[] apart = [.. Enumerable.Range(0, term.Servers.Length).Where(p => !term.IsConnected(p))];
+        if (apart.Length > 0) return $"connects to {string.Join(", ", apart.Select(p => $"server {term.Servers[p].Member} at {term.Servers[p].Endpoint}"))}";
+        if (_free is not null) return $"is free to compute steps {_committed} to {_granted - 1}";
+        if (_evaluation is { } evaluation) return $"evaluates step {evaluation.Version}, or waits for its weights";
+        long step = Math.Max(IsDone ? _step + 1 : _step, 0);
+        if (!Allowed(step)) return $"has done its part of step {step - 1} and waits for the coordinator to let it begin step {step}";
+        Bucket[] missing = [.. term.Plan.Buckets.Where(b => !term.Weights.Has(step, b))];
+        if (missing.Length == 0) return $"computes step {step}";
+        IEnumerable<string> where = missing.GroupBy(b => b.Partition)
+            .Select(g => $"bucket{(g.Count() == 1 ? "" : "s")} {string.Join(", ", g.Take(8).Select(b => b.Index))}{(g.Count() > 8 ? $" and {g.Count() - 8} more" : "")} of server {term.Servers[g.Key].Member}");
+        return $"has done its part of step {step - 1} and waits for the weights of step {step}: {string.Join("; ", where)}";
     }
 
     /// <summary>Closes the connections to the servers. Only when the actor has stopped.</summary>

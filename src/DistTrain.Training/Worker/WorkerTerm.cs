@@ -95,6 +95,9 @@ internal sealed class WorkerTerm : IAsyncDisposable
         _connecting[partition] = ConnectAsync(partition, _connecting[partition], patience);
     }
 
+    /// <summary>Whether there is a connection to the server of a partition.</summary>
+    public bool IsConnected(int partition) => Connections[partition] != NotConnected.Instance;
+
     /// <summary>What <see cref="ServerConnected"/> told of.</summary>
     public void Take(ServerConnected connected) => Connections[connected.Partition] = connected.Connection;
 
