@@ -180,6 +180,7 @@ internal sealed class JobContext
         ForetellsSaving = Wire.Gradients.HoldsBack,
         Assists = Job.Cluster.Consistency.IsSync && !Wire.Gradients.HoldsBack,
         CheckpointEvery = Job.Checkpoint.Every.ToSteps(StepsPerEpoch),
+        CheckpointPeriod = Job.Checkpoint.Every.Period,
         Workers = Job.Cluster.Workers,
         FewestWorkers = Job.Cluster.MostWorkers is null ? 1 : Job.Cluster.Workers,
         MostWorkers = Job.Cluster.MostWorkers ?? int.MaxValue,

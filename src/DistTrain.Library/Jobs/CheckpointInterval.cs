@@ -3,19 +3,29 @@ using DistTrain.Core.Config;
 
 namespace DistTrain.Jobs;
 
-/// <summary>How often a checkpoint is written: every so many steps or epochs, or only at the end.</summary>
+/// <summary>How often a checkpoint is written: every so many steps or epochs, after so much time, or only at the end.</summary>
 public readonly record struct CheckpointInterval
 {
-    private CheckpointInterval(long count, bool inEpochs) => (Count, InEpochs) = (count, inEpochs);
+    private CheckpointInterval(long count, bool inEpochs, TimeSpan? period = null) => (Count, InEpochs, Period) = (count, inEpochs, period);
 
     /// <summary>Only at the end of the training.</summary>
     public static CheckpointInterval AtEnd => default;
 
-    /// <summary>Steps or epochs from one to the next; 0 for only at the end.</summary>
+    /// <summary>Steps or epochs from one to the next; 0 for only at the end, or after <see cref="Period"/>.</summary>
     public long Count { get; }
 
     /// <summary>Whether <see cref="Count"/> counts epochs.</summary>
     public bool InEpochs { get; }
+
+    /// <summary>Time from one to the next; null where steps decide. It doesn't show in the bits.</summary>
+    public TimeSpan? Period { get; }
+
+    /// <summary>Whenever so much time has passed, a second at least.</summary>
+    public static CheckpointInterval After(TimeSpan period)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(period, TimeSpan.FromSeconds(1));
+        return new(0, inEpochs: false, period);
+    }
 
     /// <summary>Every <paramref name="count"/> steps, at least 1.</summary>
     public static CheckpointInterval Steps(long count) => new(AtLeastOne(count), inEpochs: false);
@@ -23,11 +33,11 @@ public readonly record struct CheckpointInterval
     /// <summary>At the end of every <paramref name="count"/>-th epoch, at least 1.</summary>
     public static CheckpointInterval Epochs(long count) => new(AtLeastOne(count), inEpochs: true);
 
-    /// <summary>The interval in steps; 0 for only at the end.</summary>
+    /// <summary>The interval in steps; 0 where they don't decide.</summary>
     /// <param name="stepsPerEpoch">Mini-batches in one pass over the training examples.</param>
     public long ToSteps(long stepsPerEpoch) => InEpochs ? checked(Count * stepsPerEpoch) : Count;
 
-    /// <summary>Reads <c>500 steps</c>, <c>500</c>, <c>epoch</c>, <c>2 epochs</c> or <c>end</c>.</summary>
+    /// <summary>Reads <c>500 steps</c>, <c>500</c>, <c>epoch</c>, <c>2 epochs</c>, <c>5 minutes</c> or <c>end</c>.</summary>
     /// <exception cref="Core.DistTrainException">It is something else.</exception>
     public static CheckpointInterval FromConfig(ConfigNode node)
     {
@@ -45,11 +55,17 @@ public readonly record struct CheckpointInterval
             }
         }
 
-        throw node.Error($"expected how often to save, such as '500 steps', '2 epochs' or 'end', got {node.Describe()}");
+        if (node.AsText().TrimStart([.. "0123456789. "]) is "s" or "second" or "seconds" or "m" or "min" or "minute" or "minutes" or "h" or "hour" or "hours")
+        {
+            TimeSpan period = node.AsDuration();
+            if (period >= TimeSpan.FromSeconds(1) && period <= TimeSpan.FromDays(30)) return After(period);
+        }
+
+        throw node.Error($"expected how often to save, such as '500 steps', '2 epochs', '5 minutes' or 'end', got {node.Describe()}");
     }
 
     /// <summary>As a job writes it.</summary>
-    public override string ToString() => Count == 0 ? "end" : string.Create(CultureInfo.InvariantCulture, $"{Count} {(InEpochs ? "epoch" : "step")}{(Count == 1 ? "" : "s")}");
+    public override string ToString() => Period is { } period ? string.Create(CultureInfo.InvariantCulture, $"{period.TotalSeconds} seconds") : Count == 0 ? "end" : string.Create(CultureInfo.InvariantCulture, $"{Count} {(InEpochs ? "epoch" : "step")}{(Count == 1 ? "" : "s")}");
 
     private static long AtLeastOne(long count)
     {

@@ -26,6 +26,7 @@ internal static class WireSectionReader
         if (job.Wire.Gradients != GradientWire.TopK) return;
         ConfigNode at = root.Find("wire")?.Find("gradients") ?? root;
         if (job.Cluster.Verify > 0) throw at.Error("'top_k' does not go with cluster.verify: what a worker holds back is its own, so that nobody else comes to the same bits");
+        if (job.Checkpoint.Every.Period is not null) throw at.Error("'top_k' does not go with checkpoint.every in time: steps that lead to a checkpoint send everything, so that the bits would depend on the clock on the wall; take steps or epochs");
         if (job.Training.Precision != FloatFormat.Float16) return;
         throw at.Error("'top_k' does not go with training.precision: fp16, whose loss scale changes while gradients are held back under the old one; take bf16, or wire.gradients: int8");
     }

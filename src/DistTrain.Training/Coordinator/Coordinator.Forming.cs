@@ -151,6 +151,7 @@ public sealed partial class Coordinator
 
         _begun = true;
         BeginJudging();
+        BeginSaving();
         if (_interrupting) _clock.EndEarly();
         _clock.Grant();
         foreach (Session server in _decided is null ? [] : Holders) server.Link.Send(_decided! with { Term = _term });

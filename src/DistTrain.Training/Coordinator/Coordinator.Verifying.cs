@@ -22,7 +22,7 @@ public sealed partial class Coordinator
 
     private bool IsDistrusted(Session session) => session.Member is { } member && _distrusted.Contains((member.Host, member.Pid));
 
-    private StepClock NewClock(bool evaluatesFirst = false) => new(_plan, evaluatesFirst) { Verifies = IsVerified };
+    private StepClock NewClock(bool evaluatesFirst = false) => new(_plan, evaluatesFirst) { Verifies = IsVerified, LeavesOut = LeavesOut };
 
     private bool IsVerified(long step) => _plan.Verify > 0 && VerifyChoice.IsChosen(_plan.Seed, step, _plan.Verify, _plan.Shards, Computing.Count());
 

@@ -108,6 +108,7 @@ public sealed partial class Coordinator : IActor
                 break;
             case Tick when _phase == Phase.Training:
                 CheckPatience();
+                LookAtDisk();
                 LookForStragglers();
                 LookForLateVerification();
                 break;
@@ -280,6 +281,7 @@ public sealed partial class Coordinator : IActor
     // A slow disk holds back the checkpoint after the next, not the steps before it.
     private void SettleCheckpoint(long version)
     {
+        Arrived(version);
         _clock.Settled(version);
         if (_phase == Phase.Training && _clock.Grant()) SendClock();
     }
@@ -288,7 +290,7 @@ public sealed partial class Coordinator : IActor
     {
         foreach (long version in _clock.Checkpoints)
         {
-            if (_asked.Add(version)) _expectCheckpoint(_term, version, _judged.ToBytes());
+            if (_asked.Add(version)) Expect(version);
         }
 
         OrderVerification();

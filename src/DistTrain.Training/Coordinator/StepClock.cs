@@ -17,6 +17,8 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
 
     private readonly Dictionary<long, HashSet<int>> _applied = [];
     private readonly HashSet<long> _unsettled = [];
+    private readonly HashSet<long> _skipped = [];
+    private readonly HashSet<long> _timed = [];
     // A job that resumes at its end is evaluated once more: there is nothing else to report.
     private long _evaluated = plan.FirstVersion == plan.TotalSteps || IsUnjudged(plan) || evaluatesFirst ? plan.FirstVersion - 1 : plan.FirstVersion;
     private long? _end;
@@ -27,6 +29,11 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
 
     /// <summary>Whether a step's shards are computed twice: nothing beyond it is granted before <see cref="Verified"/>.</summary>
     public Func<long, bool>? Verifies { get; init; }
+
+    /// <summary>
+    /// Whether what is being written takes so long that a version is rather left unsaved than waited for; told which. Null for never.
+    /// </summary>
+    public Func<long, bool>? LeavesOut { get; init; }
 
     /// <summary>The granted step that is being verified; null for none.</summary>
     public long? Verifying { get; private set; }
@@ -101,7 +108,12 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
         if (IsHeld || Verifying is not null) return false;
         if (CopiesAreMade && IsJudged(Committed) && Committed == Granted && Committed > plan.FirstVersion) return false;
         bool admits = _admitted != Committed && Committed == Granted && IsJudged(Committed) && Committed <= _evaluated && IsSaved(Committed) && !EndsEarly;
-        if (admits && _unsettled.Count == MostUnsettled) return false;
+        if (admits && _unsettled.Count == MostUnsettled)
+        {
+            if (!TryLeaveOut(Committed)) return false;
+            admits = false;
+        }
+
         if (admits) _unsettled.Add(_admitted = Committed);
         long until = Math.Min(Furthest, End);
         long pending = Range(Math.Max(Committed, _evaluated + 1), until).FirstOrDefault(IsEvaluated, until);
@@ -114,6 +126,7 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
         {
             if (_unsettled.Count == MostUnsettled)
             {
+                if (TryLeaveOut(version)) continue;
                 until = version - 1;
                 break;
             }
@@ -138,6 +151,12 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
 
     /// <summary>Has the committed version saved, which was just evaluated, whatever the interval.</summary>
     public void Keep(long version) => _kept = version;
+
+    /// <summary>Has the first version saved that isn't granted yet: all hear of it in time.</summary>
+    public void SaveNext()
+    {
+        if (Granted < End) _timed.Add(Granted + 1);
+    }
 
     /// <summary>Whether the interval has a version saved.</summary>
     public bool IsDue(long version) => IsSaved(version);
@@ -183,7 +202,16 @@ internal sealed class StepClock(TrainingPlan plan, bool evaluatesFirst = false)
         ? Committed + Ahead
         : Math.Min(Committed + 1 + plan.Consistency.Bound, Math.Max(Committed, _reached + 1) + Window);
 
-    private bool IsSaved(long version) => version == End || version == _kept || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);
+    private bool TryLeaveOut(long version)
+    {
+        // What workers send on the way to a version depends on its being saved, where they hold some of it back.
+        if (version == End || version == _kept || plan.ForetellsSaving || LeavesOut?.Invoke(version) != true) return false;
+        return _skipped.Add(version);
+    }
+
+    private bool IsSaved(long version) => version == End || version == _kept || (!_skipped.Contains(version) && IsDueAt(version));
+
+    private bool IsDueAt(long version) => _timed.Contains(version) || (plan.CheckpointEvery > 0 && version % plan.CheckpointEvery == 0 && version > plan.FirstVersion);
 
     private bool IsEvaluated(long version) => IsEvaluated(plan, version);
 

@@ -109,6 +109,9 @@ public sealed record TrainingPlan
     /// <summary>The version to begin with; more than 0 when the job resumes.</summary>
     public required long FirstVersion { get; init; }
 
+    /// <summary>Time from one checkpoint to the next, where steps don't count them; null where they do.</summary>
+    public TimeSpan? CheckpointPeriod { get; init; }
+
     /// <summary>Where what the coordinator does is recorded; with it members record too, and are asked for it at the end. Null for no trace.</summary>
     public TraceRecorder? Trace { get; init; }
 

@@ -160,6 +160,17 @@ public class JobTests
         Assert.Equal("125c9d853d094a555be3eb1e7efc23536c68340c5e46cf3df9f65f82e956eeef", Hash());
 
     [Theory]
+    [InlineData("5 minutes", 300)]
+    [InlineData("90s", 90)]
+    [InlineData("1.5 h", 5400)]
+    public void CheckpointInterval_InTime_IsAPeriod(string text, double seconds)
+    {
+        CheckpointInterval interval = CheckpointInterval.FromConfig(ConfigNode.NewScalar(text, "", ""));
+        Assert.Equal((TimeSpan.FromSeconds(seconds), 0), (interval.Period, interval.ToSteps(stepsPerEpoch: 12)));
+        Assert.Equal(interval, CheckpointInterval.FromConfig(ConfigNode.NewScalar(interval.ToString(), "", "")));
+    }
+
+    [Theory]
     [InlineData("500", 500)]
     [InlineData("1_000 steps", 1000)]
     [InlineData("1 step", 1)]

@@ -89,7 +89,7 @@ public class ExplainTests
     [InlineData("saving", "step 11 of 100 is in hand, steps below 11 may be done; nothing beyond before the checkpoints at step 8 and 10 are written")]
     public void Stall_SaysWhatTheCoordinatorItselfWaitsFor(string phase, string expected)
     {
-        var rig = new Rig(StepClockTests.Plan(servers: 1, stepsPerEpoch: 8, totalSteps: 100, checkpointEvery: phase == "saving" ? 2 : 0, evaluates: phase == "evaluating") with { Watchdog = TimeSpan.FromSeconds(30) });
+        var rig = new Rig(StepClockTests.Plan(servers: 1, stepsPerEpoch: 8, totalSteps: 100, checkpointEvery: phase == "saving" ? 2 : 0, evaluates: phase == "evaluating") with { Watchdog = TimeSpan.FromSeconds(30), ForetellsSaving = phase == "saving" });
         Rig.Link server = rig.Join(MemberRole.Server);
         Rig.Link worker = rig.Join(MemberRole.Worker);
         rig.Join(MemberRole.Worker);

@@ -121,6 +121,45 @@ public class StepClockTests
     }
 
     [Fact]
+    public void Grant_WhileTheDiskIsSlow_LeavesCheckpointsOutButTheLast()
+    {
+        bool slow = false;
+        var left = new List<long>();
+        var clock = new StepClock(Plan(evaluates: false, checkpointEvery: 1, totalSteps: 8))
+        {
+            LeavesOut = version =>
+            {
+                if (slow) left.Add(version);
+                return slow;
+            },
+        };
+        clock.Grant();
+        Assert.Equal(2, clock.Granted);
+        slow = true;
+        Assert.True(clock.Grant());
+        RunTo(clock, 4);
+        clock.Grant();
+        Assert.Equal([3L, 4, 5, 6, 7], left);
+        // The last one is the result.
+        Assert.Equal(7, clock.Granted);
+        clock.Settled(1);
+        Assert.True(clock.Grant());
+        Assert.Equal([8L], clock.Checkpoints.AsEnumerable());
+    }
+
+    [Fact]
+    public void SaveNext_NamesTheFirstVersionThatNobodyHasBeenGranted()
+    {
+        var clock = new StepClock(Plan(evaluates: false, totalSteps: 100));
+        clock.Grant();
+        clock.SaveNext();
+        Assert.Empty(clock.Checkpoints);
+        RunTo(clock, 3);
+        clock.Grant();
+        Assert.Equal([5L], clock.Checkpoints.AsEnumerable());
+    }
+
+    [Fact]
     public void EndEarly_InTheMiddle_EndsAtTheGrantAndSavesThere()
     {
         var clock = new StepClock(Plan());
