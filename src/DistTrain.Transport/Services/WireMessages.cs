@@ -13,6 +13,8 @@ internal static class WireMessages
 {
     // More than a timer takes is no timeout.
     private const long MostMilliseconds = int.MaxValue;
+    private const int MostName = 1024;
+    private const int MostText = 4096;
 
     public static Wire.MemberMessage ToWire(Msg.MemberMessage message) => message switch
     {
@@ -69,7 +71,7 @@ internal static class WireMessages
     public static Msg.MemberMessage? FromWire(Wire.MemberMessage message) => message.BodyCase switch
     {
         Wire.MemberMessage.BodyOneofCase.JoinRequest => FromWire(message.JoinRequest),
-        Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(message.JoinReady.JobHash, message.JoinReady.DataHash) { Link = Speed(message.JoinReady), HighestTerm = message.JoinReady.HighestTerm },
+        Wire.MemberMessage.BodyOneofCase.JoinReady => new Msg.JoinReady(Plain(message.JoinReady.JobHash, MostName), Plain(message.JoinReady.DataHash, MostName)) { Link = Speed(message.JoinReady), HighestTerm = message.JoinReady.HighestTerm },
         Wire.MemberMessage.BodyOneofCase.Heartbeat => new Msg.Heartbeat(),
         Wire.MemberMessage.BodyOneofCase.TermAccepted => new Msg.TermAccepted(message.TermAccepted.Term, message.TermAccepted.HighestTerm, message.TermAccepted.Record.Memory)
         {
@@ -92,17 +94,17 @@ internal static class WireMessages
             message.NormsMeasured.Term, message.NormsMeasured.Partition, message.NormsMeasured.Step, [.. message.NormsMeasured.Squares]),
         Wire.MemberMessage.BodyOneofCase.Watched => FromWire(message.Watched),
         Wire.MemberMessage.BodyOneofCase.EvaluationReduced => new Msg.EvaluationReduced(message.EvaluationReduced.Term, message.EvaluationReduced.Version, FromWire(message.EvaluationReduced.Stats)),
-        Wire.MemberMessage.BodyOneofCase.ServerUnreachable => new Msg.ServerUnreachable(message.ServerUnreachable.Term, message.ServerUnreachable.Partition, message.ServerUnreachable.Cause),
+        Wire.MemberMessage.BodyOneofCase.ServerUnreachable => new Msg.ServerUnreachable(message.ServerUnreachable.Term, message.ServerUnreachable.Partition, Plain(message.ServerUnreachable.Cause)),
         Wire.MemberMessage.BodyOneofCase.ShardComputed => new Msg.ShardComputed(message.ShardComputed.Term, message.ShardComputed.Step, message.ShardComputed.Shard, [.. message.ShardComputed.Digests]),
         Wire.MemberMessage.BodyOneofCase.ServerReached => new Msg.ServerReached(message.ServerReached.Term, message.ServerReached.Partition),
-        Wire.MemberMessage.BodyOneofCase.Explained => new Msg.Explained(message.Explained.Round, message.Explained.Doing)
+        Wire.MemberMessage.BodyOneofCase.Explained => new Msg.Explained(message.Explained.Round, Plain(message.Explained.Doing))
         {
             Step = message.Explained.Step,
             Shards = [.. message.Explained.Shards],
             Buckets = [.. message.Explained.Buckets],
         },
-        Wire.MemberMessage.BodyOneofCase.Leaving => new Msg.Leaving(message.Leaving.Reason),
-        Wire.MemberMessage.BodyOneofCase.Failed => new Msg.Failed(message.Failed.Cause, (ExitCode)message.Failed.ExitCode),
+        Wire.MemberMessage.BodyOneofCase.Leaving => new Msg.Leaving(Plain(message.Leaving.Reason)),
+        Wire.MemberMessage.BodyOneofCase.Failed => new Msg.Failed(Plain(message.Failed.Cause), (ExitCode)message.Failed.ExitCode),
         _ => null,
     };
 
@@ -261,8 +263,8 @@ internal static class WireMessages
 
     private static Msg.JoinRequest FromWire(Wire.JoinRequest request) => new(
         request.Role == Wire.Role.Server ? MemberRole.Server : MemberRole.Worker,
-        request.Host, request.Pid, request.Incarnation, request.ProtocolVersion, request.NumericsRevision, request.Endpoint)
-    { HostIdentity = request.HostIdentity };
+        Plain(request.Host, MostName), request.Pid, request.Incarnation, request.ProtocolVersion, request.NumericsRevision, Plain(request.Endpoint, MostName))
+    { HostIdentity = Plain(request.HostIdentity, MostName) };
 
     private static Wire.DataFacts ToWire(Msg.DataFacts facts) => new()
     {
@@ -322,6 +324,10 @@ internal static class WireMessages
         Applied = [.. held.Applied.Select(a => new Msg.AppliedStep(a.Step, FromWire(a.Stats)))],
         Norms = held.Norms is { } norms ? FromWire(norms) : null,
     };
+
+    // A member's words are kept and shown: not more than a person reads, and nothing that a terminal obeys.
+    private static string Plain(string text, int most = MostText) =>
+        text.Length <= most && !text.Any(char.IsControl) ? text : new([.. text.Take(most).Select(c => char.IsControl(c) ? ' ' : c)]);
 
     // Numbers of a peer: what isn't one counts as not measured.
     private static LinkSpeed Speed(Wire.JoinReady ready) =>

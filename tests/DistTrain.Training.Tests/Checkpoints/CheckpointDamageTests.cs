@@ -1,4 +1,5 @@
 using DistTrain.Core;
+using DistTrain.Core.Layout;
 using DistTrain.Training.Checkpoints;
 
 namespace DistTrain.Training.Tests.Checkpoints;
@@ -125,6 +126,57 @@ public sealed class CheckpointDamageTests : IDisposable
         var e = Assert.Throws<DistTrainException>(() => _fixture.Store().Begin(1, Fixture.Layout, []));
         Assert.Equal(ExitCode.BadData, e.ExitCode);
         Assert.StartsWith(Path.Combine(_fixture.Directory, "step-00000001") + ": the checkpoint can't be written: ", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Latest_TornOrGarbledAt500PlacesOfALargeOne_IsTheLastGoodOne()
+    {
+        var layout = new ParameterLayout([("weight", [1000, 1024], TensorRole.Parameter)]);
+        float[] values = [.. Enumerable.Range(0, (int)layout.Length).Select(i => (float)i)];
+        foreach (long version in (long[])[1, 2])
+        {
+            using CheckpointDraft draft = _fixture.Store().Begin(version, layout, Fixture.StateVectors);
+            foreach (string vector in (string[])["weights", .. Fixture.StateVectors]) draft.Write(vector, 0, values);
+            draft.Complete(Fixture.Manifest(version));
+        }
+
+        string newest = Path.Combine(_fixture.Directory, "step-00000002");
+        string[] files = [.. Directory.GetFiles(newest)];
+        var random = new Random(14);
+        for (int i = 0; i < 500; i++)
+        {
+            string file = files[random.Next(files.Length)];
+            using (FileStream open = File.Open(file, FileMode.Open, FileAccess.ReadWrite))
+            {
+                long at = random.NextInt64(open.Length);
+                // Torn, as after a crash of the machine: cut off, or with a page that was never written.
+                byte[] before = new byte[i % 2 == 0 ? open.Length - at : Math.Min(random.Next(1, 4096), open.Length - at)];
+                open.Position = at;
+                open.ReadExactly(before);
+                byte[] garbage = new byte[before.Length];
+                if (i % 4 == 1) random.NextBytes(garbage);
+                if (garbage.AsSpan().SequenceEqual(before)) garbage[0]++;
+                open.Position = at;
+                if (i % 2 == 0) open.SetLength(at);
+                else open.Write(garbage);
+                open.Flush();
+
+                using (LoadedCheckpoint? latest = _fixture.Store().Latest())
+                {
+                    Assert.True(latest?.Manifest.Version == 1, $"damage {i} of {Path.GetFileName(file)} at {at} went unnoticed");
+                }
+
+                open.Position = at;
+                open.Write(before);
+            }
+        }
+
+        using LoadedCheckpoint? whole = _fixture.Store().Latest();
+        Assert.Equal(2, whole!.Manifest.Version);
+        Assert.Equal(500, _fixture.Warnings.Count);
+        float[] read = new float[1000];
+        whole.Read("moment2", 500_000, read);
+        Assert.Equal(values[500_000..501_000], read);
     }
 
     private static void AssertRefused(string file, byte[] bytes, string what)

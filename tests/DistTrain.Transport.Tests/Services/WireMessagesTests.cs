@@ -66,6 +66,30 @@ public sealed class WireMessagesTests
     }
 
     [Fact]
+    public void Text_OfAMember_IsCutAndLosesWhatATerminalObeys()
+    {
+        string text = "\u001b[2J" + new string('x', 1 << 20);
+        string[] texts =
+        [
+            .. Texts(new JoinRequest(DistTrain.Core.MemberRole.Worker, text, 1, 2, 3, 4, text) { HostIdentity = text }, (JoinRequest r) => [r.Host, r.Endpoint, r.HostIdentity]),
+            .. Texts(new JoinReady(text, text), (JoinReady r) => [r.JobHash, r.DataHash]),
+            .. Texts(new Failed(text, DistTrain.Core.ExitCode.Internal), (Failed f) => [f.Cause]),
+            .. Texts(new Leaving(text), (Leaving l) => [l.Reason]),
+            .. Texts(new ServerUnreachable(1, 0, text), (ServerUnreachable s) => [s.Cause]),
+            .. Texts(new Explained(1, text), (Explained e) => [e.Doing]),
+        ];
+        Assert.Equal(9, texts.Length);
+        Assert.All(texts, t =>
+        {
+            Assert.StartsWith(" [2Jx", t, StringComparison.Ordinal);
+            Assert.InRange(t.Length, 64, 4096);
+        });
+
+        static string[] Texts<T>(T message, Func<T, string[]> read)
+            where T : MemberMessage => read((T)WireMessages.FromWire(Over(WireMessages.ToWire(message), Wire.MemberMessage.Parser))!);
+    }
+
+    [Fact]
     public void FromWire_KindOfANewerBuild_IsNull()
     {
         // Field 99, a message of no bytes: a body that this build doesn't know.
