@@ -28,7 +28,7 @@ public sealed partial class Coordinator
     // What there is to wait for, after the clock moved: the evaluation, or the step in hand.
     private void TakeInHand()
     {
-        if (!_plan.Assists) return;
+        if (!_plan.Assists || _phase != Phase.Training) return;
         if (_evaluating >= 0) _patience.Begin(_evaluating);
         else if (_clock.Committed < _clock.Granted) _patience.Begin(_clock.Committed);
     }

@@ -29,7 +29,9 @@ public sealed partial class Coordinator
         {
             if (_isStalled && now.Committed > _seen.Committed) _events.Noted($"steps go on: step {_clock.Committed} is reached, after {_time.GetElapsedTime(_seenAt).TotalSeconds:0} s");
             _isStalled &= now.Committed == _seen.Committed;
-            (_seen, _seenAt, _nextReport) = (now, _time.GetTimestamp(), _plan.Watchdog ?? TimeSpan.MaxValue);
+            // Where steps take long by themselves, that is no news.
+            TimeSpan last = _seenAt == 0 ? TimeSpan.Zero : 3 * _time.GetElapsedTime(_seenAt);
+            (_seen, _seenAt, _nextReport) = (now, _time.GetTimestamp(), _plan.Watchdog is not { } watchdog ? TimeSpan.MaxValue : last > watchdog ? last : watchdog);
         }
 
         bool waits = _phase is Phase.Accepting or Phase.Owning or Phase.Training && _outcome is null && (_phase != Phase.Training || Computing.Any());

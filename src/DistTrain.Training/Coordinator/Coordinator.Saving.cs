@@ -50,7 +50,7 @@ public sealed partial class Coordinator
         if (_time.GetElapsedTime(since) >= SlowDisk && version > _toldOf && version <= _clock.Committed)
         {
             _toldOf = version;
-            _events.Warn($"the checkpoint at step {version} has been on its way to the disk for {_time.GetElapsedTime(since).TotalSeconds:0} s; steps go on without it");
+            _events.Warn($"the checkpoint at step {version} has been on its way to the disk for {_time.GetElapsedTime(since).TotalSeconds:0} s; {(version == _clock.End ? "the job ends when it is there" : "steps go on without it")}");
         }
 
         if (_clock.Grant()) SendClock();
