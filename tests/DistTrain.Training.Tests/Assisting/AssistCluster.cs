@@ -219,6 +219,7 @@ internal sealed class AssistCluster : IDisposable
     /// <summary>A worker, what has been sent to it and what it has sent.</summary>
     internal sealed class Member : IDisposable, IActorContext, IActorRef, IChannel
     {
+        private readonly CancellationTokenSource _ending = new();
         private readonly AssistCluster _cluster;
         private readonly Rig.Link _link;
         private readonly Training.Worker.Worker _worker;
@@ -304,7 +305,11 @@ internal sealed class AssistCluster : IDisposable
             if (!next.IsCompleted) return false;
             _next[partition] = null;
             (WeightsHeader header, NativeSpan payload) = next.Result!.Value;
-            _reading[partition] = _sink!.ReadAsync(header, payload, null, CancellationToken.None).AsTask();
+            // What has to wait goes on from a pool thread: the tests' own are few, and busy.
+            SynchronizationContext? context = SynchronizationContext.Current;
+            SynchronizationContext.SetSynchronizationContext(null);
+            _reading[partition] = _sink!.ReadAsync(header, payload, null, _ending.Token).AsTask();
+            SynchronizationContext.SetSynchronizationContext(context);
             return true;
         }
 
@@ -334,6 +339,10 @@ internal sealed class AssistCluster : IDisposable
 
         public void Dispose()
         {
+            // Nobody writes to memory that is about to be freed.
+            _ending.Cancel();
+            Assert.True(Task.WhenAll(_reading).ContinueWith(_ => { }, TaskScheduler.Default).Wait(TimeSpan.FromSeconds(30)));
+            _ending.Dispose();
             Assert.True(_worker.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(30)));
         }
 
