@@ -1,5 +1,3 @@
-using DistTrain.Kernels.Reference;
-
 namespace DistTrain.Kernels.Tests;
 
 public unsafe class SegmentJoinTests
@@ -103,40 +101,5 @@ public unsafe class SegmentJoinTests
         Assert.Throws<ArgumentException>(() => SegmentJoin.Sum((void**)at, 2, FloatFormat.Float32, p, 16));
         Assert.Throws<ArgumentException>(() => SegmentJoin.Sum((void**)at, 1, FloatFormat.BFloat16, p, 16));
         Assert.Throws<ArgumentOutOfRangeException>(() => SegmentJoin.Sum((void**)at, 0, FloatFormat.Float32, p, 16));
-    }
-
-    /// <summary>Segments of some format, each at a page's end, with their rounded values beside them.</summary>
-    private sealed class Segments : IDisposable
-    {
-        private readonly BoundedMemory[] _memory;
-        private readonly BoundedMemory _pointers;
-        private readonly float[][] _values;
-
-        public Segments(int count, int length, FloatFormat format)
-        {
-            _pointers = new BoundedMemory(2 * count);
-            _memory = new BoundedMemory[count];
-            _values = new float[count][];
-            for (int i = 0; i < count; i++)
-            {
-                float[] values = TestData.Random(length, i + 1);
-                int floats = ((length * format.Size()) + 3) / 4;
-                _memory[i] = new BoundedMemory(floats);
-                byte* start = (byte*)_memory[i].Pointer + (floats * 4) - (length * format.Size());
-                fixed (float* v = values) Precisions.FromFloat32(v, start, format, length);
-                _values[i] = [.. values.Select(v => ReferenceFormats.Round(v, format))];
-                ((void**)_pointers.Pointer)[i] = start;
-            }
-        }
-
-        public void** Pointers => (void**)_pointers.Pointer;
-
-        public float[] Sum() => [.. Enumerable.Range(0, _values[0].Length).Select(i => ReferenceGemm.Tree(0, _values.Length, leaf => _values[leaf][i]))];
-
-        public void Dispose()
-        {
-            foreach (BoundedMemory memory in _memory) memory.Dispose();
-            _pointers.Dispose();
-        }
     }
 }

@@ -31,6 +31,8 @@ internal static unsafe class MemoryCases
         Join(8, FloatFormat.Float32),
         Join(8, FloatFormat.BFloat16),
         Join(32, FloatFormat.Float32),
+        JoinRounded(FloatFormat.BFloat16),
+        JoinRounded(FloatFormat.Float16),
     ];
 
     private static BenchCase Join(int count, FloatFormat format)
@@ -45,6 +47,20 @@ internal static unsafe class MemoryCases
             for (int i = 0; i < count; i++) segments[i] = (byte*)all + ((nint)i * length * format.Size());
             s.Ours(() => SegmentJoin.Sum(segments, count, format, sum, length));
             if (format == FloatFormat.Float32) s.Peer("memory", () => MemoryLoop.Sum8(all, length, sum2, length), 36.0 * length);
+        });
+    }
+
+    // What a worker does to four shards' gradients before they travel in 16 bits.
+    private static BenchCase JoinRounded(FloatFormat format)
+    {
+        const int Count = 4;
+        int length = Length;
+        return new($"rounded_join_{Count}_segments_of_10m_to_{format.ToString().ToLowerInvariant()}", BenchUnit.GigabytesPerSecond, ((double)Count * sizeof(float) + format.Size()) * length, s =>
+        {
+            float* all = s.Random((long)Count * length), sum = s.Zeros(length);
+            void** segments = (void**)s.Zeros(2L * Count);
+            for (int i = 0; i < Count; i++) segments[i] = all + ((nint)i * length);
+            s.Ours(() => RoundedJoin.Sum(segments, Count, FloatFormat.Float32, format, sum, format, length));
         });
     }
 }

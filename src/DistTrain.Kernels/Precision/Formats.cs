@@ -21,6 +21,10 @@ internal unsafe interface IFormat
 
     static abstract void StorePartial<T>(void* array, nint at, T value, int count)
         where T : struct, ILanes<T>;
+
+    /// <summary>The nearest values that the format has.</summary>
+    static abstract T Round<T>(T value)
+        where T : struct, ILanes<T>;
 }
 
 internal readonly unsafe struct Float32Format : IFormat
@@ -42,6 +46,10 @@ internal readonly unsafe struct Float32Format : IFormat
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StorePartial<T>(void* array, nint at, T value, int count)
         where T : struct, ILanes<T> => T.StorePartial((float*)array + at, value, count);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T Round<T>(T value)
+        where T : struct, ILanes<T> => value;
 }
 
 /// <summary>To nearest, ties to even, by integer arithmetic; NaN stays NaN.</summary>
@@ -64,18 +72,26 @@ internal readonly unsafe struct BFloat16Format : IFormat
         where T : struct, ILanes<T> => Halves.StorePartial((ushort*)array + at, Narrow(value), count);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T Round<T>(T value)
+        where T : struct, ILanes<T> => T.And(Nearest(value), T.BroadcastBits(unchecked((int)0xFFFF0000)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static T Widen<T>(T bits)
         where T : struct, ILanes<T> => T.ShiftLeft(bits, 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static T Narrow<T>(T value)
+        where T : struct, ILanes<T> => T.And(T.ShiftRightArithmetic(Nearest(value), 16), T.BroadcastBits(0xFFFF));
+
+    // The upper half of each lane is what is kept.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T Nearest<T>(T value)
         where T : struct, ILanes<T>
     {
         T lowest = T.And(T.ShiftRightArithmetic(value, 16), T.BroadcastBits(1));
         T rounded = T.AddBits(T.AddBits(value, T.BroadcastBits(0x7FFF)), lowest);
         T quiet = T.Or(value, T.BroadcastBits(0x00400000));
-        T bits = T.Select(T.Equal(value, value), rounded, quiet);
-        return T.And(T.ShiftRightArithmetic(bits, 16), T.BroadcastBits(0xFFFF));
+        return T.Select(T.Equal(value, value), rounded, quiet);
     }
 }
 
@@ -99,6 +115,20 @@ internal readonly unsafe struct Float16Format : IFormat
 
     public static void StorePartial<T>(void* array, nint at, T value, int count)
         where T : struct, ILanes<T> => Halves.StorePartial((ushort*)array + at, Narrow(value), count);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T Round<T>(T value)
+        where T : struct, ILanes<T>
+    {
+        T size = T.And(value, T.BroadcastBits(0x7FFFFFFF));
+        T lowest = T.And(T.ShiftRightArithmetic(size, 13), T.BroadcastBits(1));
+        T rounded = T.And(T.AddBits(T.AddBits(size, T.BroadcastBits(0xFFF)), lowest), T.BroadcastBits(~0x1FFF));
+        T half = T.BroadcastBits(0x3F000000);
+        T bits = T.Select(T.LessThan(size, T.BroadcastBits(SmallestNormal)), size + half - half, rounded);
+        T special = T.Select(T.Equal(value, value), T.BroadcastBits(0x7F800000), T.BroadcastBits(0x7FC00000));
+        bits = T.Select(T.LessThan(size, T.Broadcast(65520f)), bits, special);
+        return T.Or(bits, T.And(value, T.BroadcastBits(unchecked((int)0x80000000))));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static T Widen<T>(T half)

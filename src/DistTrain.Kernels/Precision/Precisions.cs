@@ -93,18 +93,10 @@ public static unsafe class Precisions
         public readonly void Run<T>(nint begin, nint end)
             where T : struct, ILanes<T>
         {
-            ushort* halves = stackalloc ushort[16];
             nint i = begin;
-            for (; i <= end - 16; i += 16)
-            {
-                TFormat.Store(halves, 0, T.Load(X + i));
-                T.Store(X + i, TFormat.Load<T>(halves, 0));
-            }
-
+            for (; i <= end - 16; i += 16) T.Store(X + i, TFormat.Round(T.Load(X + i)));
             int rest = (int)(end - i);
-            if (rest == 0) return;
-            TFormat.Store(halves, 0, T.LoadPartial(X + i, rest));
-            T.StorePartial(X + i, TFormat.Load<T>(halves, 0), rest);
+            if (rest > 0) T.StorePartial(X + i, TFormat.Round(T.LoadPartial(X + i, rest)), rest);
         }
     }
 

@@ -121,8 +121,9 @@ internal sealed unsafe class PartitionState : IDisposable
     /// <param name="stats">The root's statistics.</param>
     /// <param name="decision">What the norms over the whole model came to; null where the rule needs none.</param>
     /// <param name="right">The root's right child, where the two were not joined; not changed.</param>
+    /// <param name="packed">How the two children are packed, which are joined in that format then; null where they are fp32.</param>
     /// <param name="part">That this is only a segment of the step, which updates the weights in place; null for all of it.</param>
-    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, NativeSpan right = default, StepPart? part = null)
+    public void Apply(Bucket bucket, long step, NativeSpan gradientSum, SegmentStats stats, NormsDecision? decision = null, NativeSpan right = default, ValueFormat? packed = null, StepPart? part = null)
     {
         if (stats.WeightSum == 0)
         {
@@ -141,7 +142,13 @@ internal sealed unsafe class PartitionState : IDisposable
                 UpdateRange piece = range with { Offset = at, Length = (int)Math.Min(PieceLength, range.Offset + range.Length - at) };
                 if (part is null) CopyWeights(step, at, piece.Length);
                 float* gradient = left + at;
-                if (other != null)
+                if (packed is not null)
+                {
+                    nint from = (nint)(at - bucket.Offset);
+                    packed.Join((ushort*)gradientSum.Address + from, (ushort*)right.Address + from, _piece.Pointer, FloatFormat.Float32, piece.Length);
+                    gradient = _piece.Pointer;
+                }
+                else if (other != null)
                 {
                     Elementwise.Add(gradient, other + at, _piece.Pointer, piece.Length, KernelPool.Single);
                     gradient = _piece.Pointer;

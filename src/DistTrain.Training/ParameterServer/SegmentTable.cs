@@ -23,11 +23,17 @@ internal enum Placement
 /// arrived or both its children are full; what arrives for a full node or below one is dropped. Recomputed segments
 /// have the same bits, so first come is as good as any. Children join as soon as both are there: left + right.
 /// </summary>
-internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, WireFormat? wire = null, Bucket? bucket = null)
+/// <param name="tree">The shard tree.</param>
+/// <param name="pool">Where sums lie.</param>
+/// <param name="wire">How sums are rounded; null for not at all.</param>
+/// <param name="bucket">The bucket; null where nothing is rounded.</param>
+/// <param name="packed">Segments are placed as they travelled, and stay so until the root is asked for; null where they were unpacked.</param>
+internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, WireFormat? wire = null, Bucket? bucket = null, ValueFormat? packed = null)
 {
     private readonly bool[] _full = new bool[tree.NodeCount];
     private readonly ISegmentBuffer?[] _buffers = new ISegmentBuffer?[tree.NodeCount];
     private readonly SegmentStats[] _stats = new SegmentStats[tree.NodeCount];
+    private bool _opened;
 
     /// <summary>Sees the root's two children before they join; null for nobody.</summary>
     public Action<ISegmentBuffer, SegmentStats, ISegmentBuffer, SegmentStats>? Halves { get; init; }
@@ -46,14 +52,16 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     {
         get
         {
-            if (_buffers[0] is null && Complete && Pending) Fill(0, _stats[0], JoinBuffers(Take(tree.Left(0)), Take(tree.Right(0)), default));
+            if (!Complete) return _buffers[0];
+            if (packed is not null && !_opened) Open(packed);
+            else if (Pending) Fill(0, _stats[0], JoinBuffers(Take(tree.Left(0)), Take(tree.Right(0)), default));
             return _buffers[0];
         }
     }
 
     /// <summary>
     /// The root's two children where they wait to be joined, so that whoever reads the sum can add them on the way: what a
-    /// format that rounds can't leave to others is always joined here.
+    /// format that rounds can't leave to others is always joined here. Where segments stay packed, the children are.
     /// </summary>
     public (NativeSpan Left, NativeSpan Right)? Halfway => Complete && Pending ? (_buffers[tree.Left(0)]!.Elements, _buffers[tree.Right(0)]!.Elements) : null;
 
@@ -91,7 +99,7 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
             int left = tree.Left(parent), right = tree.Right(parent);
             if (!_full[left] || !_full[right]) break;
             if (parent == 0 && _buffers[left] is { } a && _buffers[right] is { } b) Halves?.Invoke(a, _stats[left], b, _stats[right]);
-            bool waits = parent == 0 && wire is null or { IsExact: true } && _buffers[left] is not null;
+            bool waits = parent == 0 && (packed is not null || wire is null or { IsExact: true }) && _buffers[left] is not null;
             Fill(parent, SegmentStats.Join(_stats[left], _stats[right]), waits ? null : JoinBuffers(Take(left), Take(right), new WireNode(step, tree.Range(parent))));
         }
 
@@ -115,6 +123,7 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
     {
         for (int node = 0; node < _full.Length; node++) Take(node)?.Release();
         Array.Clear(_full);
+        _opened = false;
     }
 
     private bool IsCovered(int node)
@@ -132,11 +141,33 @@ internal sealed unsafe class SegmentTable(ShardTree tree, SegmentPool pool, Wire
         if (left is null || right is null) return null;
         int length = left.Elements.Length;
         ISegmentBuffer sum = left.Writable ? left : right.Writable ? right : pool.Rent(length);
-        Elementwise.Add((float*)left.Elements.Address, (float*)right.Elements.Address, (float*)sum.Elements.Address, length, KernelPool.Single);
-        if (bucket is not null && wire is { RoundsNodes: true }) wire.Round((float*)sum.Elements.Address, node, bucket);
+        if (packed is not null)
+        {
+            packed.Join(left.Elements, right.Elements, sum.Elements, packed.Format, bucket!.Length);
+        }
+        else
+        {
+            Elementwise.Add((float*)left.Elements.Address, (float*)right.Elements.Address, (float*)sum.Elements.Address, length, KernelPool.Single);
+            if (bucket is not null && wire is { RoundsNodes: true }) wire.Round((float*)sum.Elements.Address, node, bucket);
+        }
+
         if (sum != left) left.Release();
         if (sum != right) right.Release();
         return sum;
+    }
+
+    // The root in fp32, from its packed children or from what came packed for all shards.
+    private void Open(ValueFormat format)
+    {
+        _opened = true;
+        (ISegmentBuffer? first, ISegmentBuffer? second) = Pending ? (Take(tree.Left(0)), Take(tree.Right(0))) : (Take(0), null);
+        if (first is null) return;
+        ISegmentBuffer root = pool.Rent(bucket!.Length);
+        if (second is not null) format.Join(first.Elements, second.Elements, root.Elements, FloatFormat.Float32, bucket.Length);
+        else format.Unpack(first.Elements, (float*)root.Elements.Address, bucket.Length);
+        first.Release();
+        second?.Release();
+        Fill(0, _stats[0], root);
     }
 
     private void ReleaseBelow(int node)

@@ -65,11 +65,14 @@ internal sealed class ServerLoop : IServerLoop
         _evaluation = new EvaluationTable(tree, _pool, report);
         _granted = version;
         _watched = new WatchedStep(state);
-        _tables = [.. state.Partition.Buckets.Select((bucket, local) => new SegmentTable(tree, _pool, Wire, bucket)
+        _tables = [.. state.Partition.Buckets.Select((bucket, local) => new SegmentTable(tree, _pool, Wire, bucket, Packed)
         {
             Halves = (left, leftStats, right, rightStats) =>
             {
-                if (Watches(_steps![local])) _watched.Halves(local, left, leftStats, right, rightStats);
+                if (!Watches(_steps![local])) return;
+                using var first = new Opened(_pool, Packed, left, bucket);
+                using var second = new Opened(_pool, Packed, right, bucket);
+                _watched.Halves(local, first.Elements, leftStats, second.Elements, rightStats);
             },
         })];
         _steps = before is null ? [.. state.Partition.Buckets.Select(_ => version)] : [.. before._steps];
@@ -301,11 +304,15 @@ internal sealed class ServerLoop : IServerLoop
     // The first copy sends what it reduced as it is.
     private WireFormat Wire => _isReplica ? WireFormat.Exact : _state.Rule.Wire.Gradients;
 
+    // 16-bit values stay packed and are joined on the way to their update.
+    private ValueFormat? Packed => Wire is ValueFormat { IsExact: false } format ? format : null;
+
     private Placement Reduce(in SegmentHeader header, int local, ISegmentBuffer buffer)
     {
         long began = Trace.Begin();
         int held = _tables[local].Held;
-        if (_pool.Unpacked(Wire, buffer, _state.Partition.Buckets[local]) is not { } values) return Placement.Dropped;
+        ISegmentBuffer? values = Packed is not null ? buffer : _pool.Unpacked(Wire, buffer, _state.Partition.Buckets[local]);
+        if (values is null) return Placement.Dropped;
         Placement placement = _tables[local].Place(_tree.Find(header.Shards), header.Stats, values, header.Step);
         Trace.End(TraceName.Reduced, began, header.Step, header.Bucket, header.Shards);
         Trace.Count(TraceName.SegmentsHeld, _held += _tables[local].Held - held);
@@ -332,8 +339,9 @@ internal sealed class ServerLoop : IServerLoop
         int held = table.Held;
         ISegmentBuffer? sent = _feed is null ? null : table.TakeRoot();
         (NativeSpan gradient, NativeSpan right) = sent is not null ? (sent.Elements, default) : table.Halfway ?? (table.Root!.Elements, default);
+        ValueFormat? packed = right.Address == 0 ? null : Packed;
         if (sent is not null) _feed!.Push(Term, _steps[local], bucket, stats, sent);
-        _state.Apply(bucket, _steps[local], gradient, stats, decision, right);
+        _state.Apply(bucket, _steps[local], gradient, stats, decision, right, packed);
         _held -= held;
         table.Reset();
         Volatile.Write(ref _steps[local], _steps[local] + 1);
@@ -392,5 +400,24 @@ internal sealed class ServerLoop : IServerLoop
         return header.Kind == SegmentKind.Evaluation
             ? header.Step >= _evaluation.Version && StandsAt(header.Step)
             : Volatile.Read(ref _steps[local]) is var step && header.Step >= step && header.Step <= step + (_isReplica ? MostEarly : 0);
+    }
+
+    // What a segment holds in fp32, for as long as somebody looks at it.
+    private readonly unsafe struct Opened : IDisposable
+    {
+        private readonly ISegmentBuffer? _own;
+
+        public Opened(SegmentPool pool, ValueFormat? packed, ISegmentBuffer segment, Bucket bucket)
+        {
+            Elements = segment.Elements;
+            if (packed is null) return;
+            _own = pool.Rent(bucket.Length);
+            packed.Unpack(segment.Elements, (float*)_own.Elements.Address, bucket.Length);
+            Elements = _own.Elements;
+        }
+
+        public NativeSpan Elements { get; }
+
+        public void Dispose() => _own?.Release();
     }
 }

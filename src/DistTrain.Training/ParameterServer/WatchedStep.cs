@@ -26,11 +26,11 @@ internal sealed class WatchedStep
     }
 
     /// <summary>A bucket's root is about to be joined from its two halves.</summary>
-    public void Halves(int local, ISegmentBuffer left, SegmentStats leftStats, ISegmentBuffer right, SegmentStats rightStats)
+    public void Halves(int local, NativeSpan left, SegmentStats leftStats, NativeSpan right, SegmentStats rightStats)
     {
         Bucket bucket = _state.Partition.Buckets[local];
-        _state.Measure(bucket, left.Elements, _left[local]);
-        _state.Measure(bucket, right.Elements, _right[local]);
+        _state.Measure(bucket, left, _left[local]);
+        _state.Measure(bucket, right, _right[local]);
         (_leftWeight, _rightWeight) = (leftStats.WeightSum, rightStats.WeightSum);
     }
 

@@ -12,6 +12,9 @@ public sealed unsafe class ValueFormat : WireFormat
 
     internal ValueFormat(FloatFormat format) => _format = format;
 
+    /// <summary>The format.</summary>
+    public FloatFormat Format => _format;
+
     /// <inheritdoc/>
     public override bool IsExact => _format == FloatFormat.Float32;
 
@@ -47,6 +50,28 @@ public sealed unsafe class ValueFormat : WireFormat
     internal override void Round(float* values, in WireNode node, Bucket bucket) => Precisions.Round(values, _format, bucket.Length);
 
     internal override void Pack(float* values, float* heldBack, NativeSpan packed, in WireNode node, Bucket bucket) => Pack(values, packed, bucket.Length);
+
+    internal override bool PackSum(ReadOnlySpan<nint> leaves, NativeSpan packed, Bucket bucket)
+    {
+        if (IsExact) return false;
+        fixed (nint* segments = leaves)
+        {
+            RoundedJoin.Sum((void**)segments, leaves.Length, FloatFormat.Float32, _format, (void*)packed.Address, _format, bucket.Length, KernelPool.Single);
+        }
+
+        return true;
+    }
+
+    /// <summary>sum = Q(left + right) of what was packed; it may be one of the two where it is packed too.</summary>
+    internal void Join(NativeSpan left, NativeSpan right, NativeSpan sum, FloatFormat sumFormat, int length) =>
+        Join((void*)left.Address, (void*)right.Address, (void*)sum.Address, sumFormat, length);
+
+    /// <inheritdoc cref="Join(NativeSpan, NativeSpan, NativeSpan, FloatFormat, int)"/>
+    internal void Join(void* left, void* right, void* sum, FloatFormat sumFormat, int length)
+    {
+        void** segments = stackalloc void*[] { left, right };
+        RoundedJoin.Sum(segments, 2, _format, _format, sum, sumFormat, length, KernelPool.Single);
+    }
 
     internal override bool Unpack(NativeSpan packed, float* values, Bucket bucket)
     {

@@ -59,6 +59,15 @@ public abstract unsafe class WireFormat
     /// <param name="bucket">The bucket.</param>
     internal abstract void Pack(float* values, float* heldBack, NativeSpan packed, in WireNode node, Bucket bucket);
 
+    /// <summary>
+    /// Joins leaves along the shard tree, rounds every node on the way and packs the sum, in one pass; false where the format can't,
+    /// and nothing was done.
+    /// </summary>
+    /// <param name="leaves">Pointers to a bucket's values of each leaf of the node; not changed.</param>
+    /// <param name="packed">As long as <see cref="Words"/> says.</param>
+    /// <param name="bucket">The bucket.</param>
+    internal virtual bool PackSum(ReadOnlySpan<nint> leaves, NativeSpan packed, Bucket bucket) => false;
+
     /// <summary>Unpacks a bucket's values; false where the words can't be what somebody packed.</summary>
     internal abstract bool Unpack(NativeSpan packed, float* values, Bucket bucket);
 }

@@ -34,6 +34,9 @@ internal sealed class GradientVectors(long length) : IDisposable
 /// </summary>
 internal sealed unsafe class GradientRound(long length, WireFormat? format = null, GradientVectors? vectors = null, bool share = false, HeldBack? heldBack = null) : IDisposable
 {
+    // So many leaves are joined in one pass.
+    private const int MostLeavesAtOnce = 64;
+
     private readonly List<TensorMemory> _buffers = [];
     private readonly WireFormat _wire = format ?? WireFormat.Exact;
     private int[] _leaves = [];
@@ -103,6 +106,7 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
         if (_wire.IsExact) return;
         for (int node = 0; node < Sent.Count; node++)
         {
+            if (_wire.RoundsNodes && PackSum(node, bucket)) continue;
             float* sum = _wire.RoundsNodes ? Join(Sent[node], _leaves[node] - Sent[node].Lo, bucket, rounds: false) : (float*)Plan.Gradients[node] + bucket.Offset;
             float* before = heldBack is null ? null : heldBack.Of(Sent[node]) + bucket.Offset;
             _wire.Pack(sum, before, Payload(node, bucket), new WireNode(Step, Sent[node]), bucket);
@@ -116,6 +120,15 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     public void Dispose()
     {
         foreach (TensorMemory buffer in _buffers) buffer.Dispose();
+    }
+
+    private bool PackSum(int node, Bucket bucket)
+    {
+        int count = Sent[node].Length;
+        if (count > MostLeavesAtOnce) return false;
+        Span<nint> leaves = stackalloc nint[count];
+        for (int i = 0; i < count; i++) leaves[i] = (nint)((float*)Plan.Gradients[_leaves[node] + i] + bucket.Offset);
+        return _wire.PackSum(leaves, Payload(node, bucket), bucket);
     }
 
     private SegmentStats Join(ShardRange node, int shift)

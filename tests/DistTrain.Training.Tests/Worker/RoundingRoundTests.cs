@@ -26,6 +26,7 @@ public sealed unsafe class RoundingRoundTests
         foreach (int[][] assignment in (int[][][])[[[0, 1, 2, 3, 4, 5, 6]], [[0, 1, 2], [3, 4, 5, 6]], [[6, 0], [1, 5], [2, 3, 4]], [[0, 1], [2, 3], [4, 5], [6]]])
         {
             Assert.Equal(expected.Select(BitConverter.SingleToInt32Bits), Root(format, assignment).Select(BitConverter.SingleToInt32Bits));
+            Assert.Equal(expected.Select(BitConverter.SingleToInt32Bits), Root(WireFormat.Of(format), assignment, packed: true).Select(BitConverter.SingleToInt32Bits));
         }
     }
 
@@ -90,10 +91,11 @@ public sealed unsafe class RoundingRoundTests
 
     private static float[] Root(FloatFormat format, int[][] workers) => Root(WireFormat.Of(format), workers);
 
-    private static float[] Root(WireFormat wire, int[][] workers)
+    // Of tables whose segments were unpacked, or stay as they travelled.
+    private static float[] Root(WireFormat wire, int[][] workers, bool packed = false)
     {
         using var pool = new SegmentPool();
-        var tables = Plan.Buckets.Select(b => new SegmentTable(Tree, pool, wire, b)).ToArray();
+        var tables = Plan.Buckets.Select(b => new SegmentTable(Tree, pool, wire, b, packed ? (ValueFormat)wire : null)).ToArray();
         foreach (int[] shards in workers)
         {
             int[] sorted = [.. shards.Order()];
@@ -109,8 +111,9 @@ public sealed unsafe class RoundingRoundTests
                 {
                     NativeSpan payload = round.Payload(node, bucket);
                     Assert.True(wire.Fits(bucket, payload.Length));
-                    ISegmentBuffer buffer = pool.Rent(bucket.Length);
-                    Assert.True(wire.Unpack(payload, (float*)buffer.Elements.Address, bucket));
+                    ISegmentBuffer buffer = pool.Rent(packed ? payload.Length : bucket.Length);
+                    if (packed) payload.Span.CopyTo(buffer.Elements.Span);
+                    else Assert.True(wire.Unpack(payload, (float*)buffer.Elements.Address, bucket));
                     tables[bucket.Index].Place(Tree.Find(round.Sent[node]), default, buffer, Step);
                 }
             }
