@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
@@ -119,6 +120,7 @@ internal sealed class WeightsBroadcast(PartitionState state, long term, IEnumera
 
         public void Close() => _waiting.Writer.TryComplete();
 
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
         public async ValueTask<(WeightsHeader Header, NativeSpan Payload)?> NextAsync(CancellationToken cancellation)
         {
             if (_before.TryDequeue(out (int Local, long Version) before)) return Entry(before.Local, before.Version);
