@@ -168,6 +168,8 @@ public sealed partial class Coordinator : IActor
                 if (_owned.Add(session.Member!.Id) && _owned.Count == Voters) Begin();
                 break;
             case PartitionReady ready when _phase == Phase.Training && ready.Term == _term && session.Owns(ready.Partition) && session.IsFilling:
+                // Until now it was deaf to clocks, and the first copy may be waiting for it to get on.
+                session.Link.Send(ClockNow());
                 Follows(session, ready.Version);
                 break;
             case StepApplied applied when applied.Term == _term && session.Owns(applied.Partition) && session.IsFilling:
@@ -296,12 +298,14 @@ public sealed partial class Coordinator : IActor
         OrderVerification();
         TakeInHand();
         _plan.Trace.Mark(TraceName.Granted, _clock.Granted);
-        var clock = new Clock(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record()) { RateFactor = _judged.Plateau.Factor };
+        Clock clock = ClockNow();
         foreach (Session session in _sessions.Values)
         {
             if (session.Member is { Role: MemberRole.Worker } || session.Partition >= 0) session.Link.Send(clock);
         }
     }
+
+    private Clock ClockNow() => new(_term, _clock.Committed, _clock.Granted, _clock.Checkpoints, Record()) { RateFactor = _judged.Plateau.Factor };
 
     // What a successor needs beside what servers hold.
     private ReadOnlyMemory<byte> Record() => new CoordinatorRecord(_clock.Committed, _lastEvaluated, _judged, _events.Figures).ToBytes();

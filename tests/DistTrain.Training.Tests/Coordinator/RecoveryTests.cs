@@ -236,7 +236,11 @@ public class RecoveryTests
         rig.Say(second, new PartitionReady(next, 0, 1));
         for (long step = 1; step < 5; step++) rig.Say(second, new StepApplied(next, 0, step, Stats));
         Assert.Equal([1L, 2L, 3L, 4L, 5L], rig.Events.OfType<long>());
+        // The first copy may have to wait for it meanwhile, so that no further step is granted: it is told at once how far it may go.
+        int clocks = spare.Sent.OfType<Clock>().Count();
         rig.Say(spare, new PartitionReady(next, 0, 2));
+        Assert.Equal(clocks + 1, spare.Sent.OfType<Clock>().Count());
+        Assert.Equal((next, 5L, true), spare.Last<Clock>() is var clock ? (clock.Term, clock.CommittedVersion, clock.GrantedUntil > 5) : default);
         for (long step = 2; step < 4; step++) rig.Say(spare, new StepApplied(next, 0, step, Stats));
         Assert.DoesNotContain(spare.Sent, m => m is CopyCounts);
         rig.Say(spare, new StepApplied(next, 0, 4, Stats));
