@@ -132,4 +132,43 @@ public sealed class RawPeerTests
         GrpcException e = await Assert.ThrowsAsync<GrpcException>(() => call);
         Assert.Equal(GrpcStatusCode.Unavailable, e.Code);
     }
+
+    /// <summary>A process that is killed while others connect: now and then even asking for the peer's address fails.</summary>
+    [Fact]
+    public async Task Connection_ResetAtOnce_IsUnavailable()
+    {
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(16);
+        using var ending = new CancellationTokenSource();
+        Task resetting = Task.Run(async () =>
+        {
+            try
+            {
+                while (true) (await listener.AcceptAsync(ending.Token)).Close(0);
+            }
+            catch (OperationCanceledException)
+            {
+            }
+        });
+        for (int i = 0; i < 100; i++)
+        {
+            using var channel = new GrpcChannel($"http://{listener.LocalEndPoint}");
+            GrpcException e = await Assert.ThrowsAsync<GrpcException>(() => channel.UnaryAsync(EchoMethods.Say, new Item()));
+            Assert.Equal(GrpcStatusCode.Unavailable, e.Code);
+        }
+
+        await ending.CancelAsync();
+        await resetting;
+    }
+
+    [Fact]
+    public void Exceptions_OfTheTransport_AreToldFromOthers()
+    {
+        Assert.All((Exception[])[new SocketException((int)SocketError.NotConnected), new IOException(), new HttpRequestException(), new OperationCanceledException()], e => Assert.True(TransportErrors.Interrupts(e)));
+        Assert.All((Exception[])[new FormatException(), new GrpcException(GrpcStatusCode.Internal, "")], e => Assert.False(TransportErrors.Interrupts(e)));
+        GrpcException lost = TransportErrors.ToGrpc(new SocketException((int)SocketError.NotConnected), new Uri("http://host:7000"), TimeSpan.Zero);
+        Assert.Equal(GrpcStatusCode.Unavailable, lost.Code);
+        Assert.StartsWith("the connection to host:7000 was lost: ", lost.Detail, StringComparison.Ordinal);
+    }
 }

@@ -93,8 +93,7 @@ internal sealed class ClientCall<TRequest, TResponse> : IGrpcCall<TRequest, TRes
 
     public async ValueTask<Exception> TranslateAsync(Exception exception, bool writing, CancellationToken cancellation)
     {
-        bool interrupted = exception is OperationCanceledException or IOException or HttpRequestException or ObjectDisposedException;
-        if (!interrupted)
+        if (!TransportErrors.Interrupts(exception))
         {
             // A message that can't be written leaves the call as it was; one that can't be read ends it here and now.
             if (!writing) Cancel();

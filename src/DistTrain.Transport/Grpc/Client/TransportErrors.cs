@@ -6,6 +6,13 @@ namespace DistTrain.Transport.Grpc;
 /// <summary>The status of a call whose connection or stream failed under it.</summary>
 internal static class TransportErrors
 {
+    /// <summary>
+    /// Whether an exception says that the call's connection or stream failed, and not that a message is bad. HttpClient throws a bare
+    /// SocketException where the peer is gone again the moment that it was connected to.
+    /// </summary>
+    public static bool Interrupts(Exception exception) =>
+        exception is OperationCanceledException or IOException or HttpRequestException or SocketException or ObjectDisposedException;
+
     public static GrpcException ToGrpc(Exception exception, Uri address, TimeSpan connectTimeout)
     {
         string peer = address.Authority;
