@@ -26,6 +26,8 @@ public sealed class HostileMessageTests
         byte[] one = new MemberMessage { NormsMeasured = new() { Squares = { 1, 2 } } }.ToByteArray();
         Assert.Equal(2, MessageCodec<MemberMessage>.Instance.Parse(new(one)).NormsMeasured.Squares.Count);
         Assert.Contains("more than one body", Refused<MemberMessage>([.. one, .. one]).Detail, StringComparison.Ordinal);
+        // Behind a tag that has no meaning, which the parser goes over.
+        foreach (byte senseless in (byte[])[0x3e, 0x3f]) Assert.Contains("more than one body", Refused<MemberMessage>([senseless, .. one, .. one]).Detail, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -38,6 +38,9 @@ internal static class FieldCount
                 case 3 or 4:
                     // A group's fields count as the message's own.
                     break;
+                case 6 or 7:
+                    // The parser goes over these, which mean nothing, as if they were empty.
+                    break;
                 default:
                     return false;
             }
