@@ -9,6 +9,9 @@ public unsafe class SegmentedGemmTests
         { 12, 32, "4 4 4 4 4 4 4 4" }, { 13, 35, "5" }, { 10, 64, "3 0 2" }, { 25, 10, "1 1 1 1 1" }, { 7, 50, "0" }, { 33, 33, "2 3 0 0 4 1 7" },
         { 1, 1, "3 3 3 3 3 3" }, { 5, 17, "1 2 3 4 5 6 7 8 9 1 2" }, { 40, 100, "16 16 15 15 16 16 15 15" }, { 12, 32, "2+1+3 4+1 0+2" },
         { 50, 70, "1+1+1 2+0+2" },
+        // In pairs of one depth, shallow and deep; then with a leaf left over, and in pairs of two depths.
+        { 24, 64, "4 4 4 4 2 2" }, { 37, 100, "3 3 0 0 5 5 1 1 2 2" }, { 24, 64, "40 40 30 30" }, { 25, 33, "2+1 3 1+1 2 0 0" },
+        { 24, 64, "3 3 4" }, { 24, 64, "3 4 4 3" },
     };
 
     [Theory]
@@ -84,11 +87,13 @@ public unsafe class SegmentedGemmTests
     }
 
     // A product too small for any float leaves the sign of its zero behind, as a chain that begins at +0 does.
-    [Fact]
-    public void WeightGradient_ProductsThatUnderflow_HasTheReferencesZeros()
+    [Theory]
+    [InlineData("2 1 3 1")]
+    [InlineData("2 2 1 1")]
+    public void WeightGradient_ProductsThatUnderflow_HasTheReferencesZeros(string leaves)
     {
         const int Outputs = 13, Inputs = 37;
-        var (ranges, starts, rows) = TestData.Leaves("2 1 3 1");
+        var (ranges, starts, rows) = TestData.Leaves(leaves);
         using var y = Memory(rows, Outputs, Outputs, 1);
         using var x = Memory(rows, Inputs, Inputs, 2);
         using var w = new BoundedMemory(Outputs * Inputs);
@@ -101,7 +106,7 @@ public unsafe class SegmentedGemmTests
         {
             using var forced = SimdPath.Force(level);
             SegmentedGemm.WeightGradient(y.Pointer, Outputs, x.Pointer, Inputs, Outputs, Inputs, ranges, starts, w.Pointer, Inputs);
-            TestData.AssertSameBits(expected, w.Span, $"underflow at {level}");
+            TestData.AssertSameBits(expected, w.Span, $"underflow of {leaves} at {level}");
         }
     }
 

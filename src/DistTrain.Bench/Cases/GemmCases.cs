@@ -32,6 +32,8 @@ internal static unsafe class GemmCases
         Multiply(N, N, 1024, 1024, 1024, threads: 2),
         Segmented(784, 512, 8, 16),
         Segmented(784, 512, 8, 64),
+        Segmented(2048, 2048, 4, 16),
+        Segmented(2048, 2048, 4, 64),
     ];
 
     private static BenchCase Multiply(MatrixForm formA, MatrixForm formB, int m, int n, int k, int threads = 1) =>

@@ -39,6 +39,9 @@ internal static unsafe class SegmentedDriver
     // Floats of a packed block of dY; that of X is four times as large.
     private const int BlockElements = 64 * 1024;
 
+    // Up to so many rows of dY and X in all, dW is written along its rows.
+    private const int MostDepthByRows = 128;
+
     private const double GrainWork = 256 * 1024;
 
     public static void Run(SegmentedProblem problem, KernelPool? pool)
@@ -92,6 +95,7 @@ internal static unsafe class SegmentedDriver
         t.Leaves = p.Leaves;
         t.Stack = stack;
         t.ToStride = p.StrideDW;
+        bool pairs = typeof(T) == typeof(Lanes512) && LeafPairTile512.Suits(p.Depths, p.Leaves);
         for (nint j = columnBegin; j < columnEnd; j += blockN)
         {
             nint columns = Math.Min(blockN, columnEnd - j);
@@ -100,20 +104,70 @@ internal static unsafe class SegmentedDriver
             {
                 nint rows = Math.Min(blockM, rowEnd - i);
                 PackDY<T>(in p, i, rows, panelA, j == 0 && p.DB != null ? stack : null);
-                for (nint jj = 0; jj < columns; jj += width)
-                {
-                    t.Columns = (int)Math.Min(width, columns - jj);
-                    for (nint ii = 0; ii < rows;)
-                    {
-                        int height = TileDispatch.Height<T>(rows - ii);
-                        t.A = panelA + (ii * depth);
-                        t.B = panelB + (jj * depth);
-                        t.To = p.DW + ((i + ii) * p.StrideDW) + j + jj;
-                        TileDispatch.Select<T>(height, t.Columns, TileWalk.Packed)(ref t);
-                        ii += height;
-                    }
-                }
+                t.A = panelA;
+                t.B = panelB;
+                t.To = p.DW + (i * p.StrideDW) + j;
+                if (depth <= MostDepthByRows) TilesByRows<T>(t, rows, columns, depth, pairs);
+                else TilesByColumns<T>(t, rows, columns, depth, pairs);
             }
+        }
+    }
+
+    /// <summary>A strip of dY at a time: shallow products write as much as they read, and dW likes to be written along its rows.</summary>
+    private static void TilesByRows<T>(in TileArguments block, nint rows, nint columns, nint depth, bool pairs)
+        where T : struct, ILanes<T>
+    {
+        TileArguments t = block;
+        int width = TileDispatch.Width<T>();
+        int height;
+        for (nint i = 0; i < rows; i += height)
+        {
+            height = TileDispatch.Height<T>(rows - i);
+            for (nint j = 0; j < columns; j += width)
+            {
+                t.A = block.A + (i * depth);
+                t.B = block.B + (j * depth);
+                t.To = block.To + (i * block.ToStride) + j;
+                t.Columns = (int)Math.Min(width, columns - j);
+                Tile<T>(ref t, height, pairs);
+            }
+        }
+    }
+
+    /// <summary>A strip of X at a time, which stays in the L1 cache while the smaller strips of dY pass.</summary>
+    private static void TilesByColumns<T>(in TileArguments block, nint rows, nint columns, nint depth, bool pairs)
+        where T : struct, ILanes<T>
+    {
+        TileArguments t = block;
+        int width = TileDispatch.Width<T>();
+        for (nint j = 0; j < columns; j += width)
+        {
+            t.Columns = (int)Math.Min(width, columns - j);
+            int height;
+            for (nint i = 0; i < rows; i += height)
+            {
+                height = TileDispatch.Height<T>(rows - i);
+                t.A = block.A + (i * depth);
+                t.B = block.B + (j * depth);
+                t.To = block.To + (i * block.ToStride) + j;
+                Tile<T>(ref t, height, pairs);
+            }
+        }
+    }
+
+    private static void Tile<T>(ref TileArguments t, int height, bool pairs)
+        where T : struct, ILanes<T>
+    {
+        if (pairs && height == 2 * LeafPairTile512.Rows && t.Columns == LeafPairTile512.Columns)
+        {
+            LeafPairTile512.Run(ref t);
+            t.A += LeafPairTile512.Rows;
+            t.To += LeafPairTile512.Rows * t.ToStride;
+            LeafPairTile512.Run(ref t);
+        }
+        else
+        {
+            TileDispatch.Select<T>(height, t.Columns, TileWalk.Packed)(ref t);
         }
     }
 
