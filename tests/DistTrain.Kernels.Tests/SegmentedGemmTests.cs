@@ -1,3 +1,4 @@
+using System.Numerics;
 using DistTrain.Kernels.Reference;
 
 namespace DistTrain.Kernels.Tests;
@@ -43,6 +44,89 @@ public unsafe class SegmentedGemmTests
                 TestData.AssertSameBits(expectedBias, b.Span, $"the bias, {leaves} at {level} on {threads} threads");
             }
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void RoundedWeightGradient_LeavesAndTree_RoundsEveryNode(int outputs, int inputs, string leaves)
+    {
+        var (ranges, starts, rows) = TestData.Leaves(leaves);
+        int strideY = outputs + 2, strideX = inputs + 1, strideW = inputs + 5;
+        using var y = Memory(rows, outputs, strideY, 1);
+        using var x = Memory(rows, inputs, strideX, 2);
+        var apart = new float[starts.Length - 1][];
+        for (int leaf = 0; leaf < apart.Length; leaf++)
+        {
+            KRange[] own = ranges[starts[leaf]..starts[leaf + 1]];
+            apart[leaf] = new float[outputs * inputs];
+            fixed (float* e = apart[leaf])
+                ReferenceGemm.WeightGradient(y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, own, [0, own.Length], e, inputs);
+        }
+
+        foreach (FloatFormat format in (FloatFormat[])[FloatFormat.BFloat16, FloatFormat.Float16])
+        {
+            var expected = new float[outputs * inputs];
+            for (int i = 0; i < expected.Length; i++) expected[i] = Node(0, apart.Length, i);
+            float Node(int lo, int hi, int i)
+            {
+                if (hi - lo == 1) return ReferenceFormats.Round(apart[lo][i], format);
+                int split = lo + (int)BitOperations.RoundUpToPowerOf2((uint)(hi - lo)) / 2;
+                return ReferenceFormats.Round(Node(lo, split, i) + Node(split, hi, i), format);
+            }
+
+            // Two values to a float: what lies behind the last row must stay.
+            int values = ((outputs - 1) * strideW) + inputs;
+            using var packed = new NativeBuffer((values + 1) / 2);
+            using var wide = new NativeBuffer(values);
+            foreach (int threads in (int[])[1, 3])
+            {
+                using var pool = new KernelPool(threads);
+                foreach (SimdLevel level in TestData.Levels)
+                {
+                    using var forced = SimdPath.Force(level);
+                    new Span<ushort>(packed.Pointer, values).Fill(0x4049);
+                    Assert.True(SegmentedGemm.TryRoundedWeightGradient(
+                        y.Pointer, strideY, x.Pointer, strideX, outputs, inputs, ranges, starts, format, packed.Pointer, strideW, pool));
+                    Precisions.ToFloat32(packed.Pointer, format, wide.Pointer, values);
+                    for (int r = 0; r < outputs; r++)
+                    {
+                        TestData.AssertSameBits(
+                            expected.AsSpan(r * inputs, inputs), wide.Span.Slice(r * strideW, inputs), $"row {r} of {leaves} in {format} at {level} on {threads} threads");
+                        if (r == outputs - 1) continue;
+                        foreach (ushort between in new Span<ushort>((ushort*)packed.Pointer + (r * strideW) + inputs, strideW - inputs)) Assert.Equal(0x4049, between);
+                    }
+                }
+            }
+        }
+    }
+
+    // Aligned, too: with AVX-512 it is written past the caches, but for its ends.
+    [Fact]
+    public void WeightGradient_LargerThanTheCaches_EqualsReference()
+    {
+        const int Outputs = 1037, Inputs = 2064;
+        var (ranges, starts, rows) = TestData.Leaves("2 2 1 1");
+        using var y = Memory(rows, Outputs, Outputs, 1);
+        using var x = Memory(rows, Inputs, Inputs, 2);
+        using var w = new NativeBuffer(Outputs * Inputs);
+        var expected = new float[Outputs * Inputs];
+        fixed (float* e = expected) ReferenceGemm.WeightGradient(y.Pointer, Outputs, x.Pointer, Inputs, Outputs, Inputs, ranges, starts, e, Inputs);
+        using var pool = new KernelPool(2);
+        w.Span.Fill(99);
+        SegmentedGemm.WeightGradient(y.Pointer, Outputs, x.Pointer, Inputs, Outputs, Inputs, ranges, starts, w.Pointer, Inputs, pool);
+        TestData.AssertSameBits(expected, w.Span, "aligned");
+    }
+
+    [Fact]
+    public void RoundedWeightGradient_DeepLeaves_AreLeftToBeComputedApart()
+    {
+        KRange[] ranges = [new(0, 500), new(500, 500)];
+        using var buffer = new NativeBuffer(1000 * 32);
+        float* p = buffer.Pointer;
+        Assert.False(SegmentedGemm.TryRoundedWeightGradient(p, 4, p + 8_000, 8, 4, 8, ranges, [0, 1, 2], FloatFormat.BFloat16, p + 20_000, 8));
+        Assert.Throws<ArgumentOutOfRangeException>(() => SegmentedGemm.TryRoundedWeightGradient(p, 4, p + 8_000, 8, 4, 8, ranges, [0, 1, 2], FloatFormat.Float32, p + 20_000, 8));
+        Assert.Throws<ArgumentException>(() => SegmentedGemm.TryRoundedWeightGradient(p, 4, p + 8_000, 8, 4, 8, ranges, [0, 1], FloatFormat.BFloat16, p + 20_000, 8));
+        Assert.Throws<ArgumentException>(() => SegmentedGemm.TryRoundedWeightGradient(p, 4, p + 8_000, 8, 4, 8, ranges, [0, 1, 2], FloatFormat.BFloat16, p + 3_990, 8));
     }
 
     [Theory]

@@ -106,6 +106,17 @@ internal static unsafe class LeafPairTile512
             bool whole = pair == last;
             float* to = whole ? t.To : stack;
             nint stride = whole ? t.ToStride : Columns;
+            if (whole && t.Streams)
+            {
+                Stream(to, c0, d0);
+                Stream(to + stride, c1, d1);
+                Stream(to + (2 * stride), c2, d2);
+                Stream(to + (3 * stride), c3, d3);
+                Stream(to + (4 * stride), c4, d4);
+                Stream(to + (5 * stride), c5, d5);
+                return;
+            }
+
             Store(to, c0, d0);
             Store(to + stride, c1, d1);
             Store(to + (2 * stride), c2, d2);
@@ -131,6 +142,13 @@ internal static unsafe class LeafPairTile512
     {
         c = Vector512.Load(stack) + c;
         d = Vector512.Load(stack + 16) + d;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Stream(float* target, Vector512<float> c, Vector512<float> d)
+    {
+        c.StoreAlignedNonTemporal(target);
+        d.StoreAlignedNonTemporal(target + 16);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

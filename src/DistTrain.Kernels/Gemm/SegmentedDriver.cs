@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace DistTrain.Kernels;
 
@@ -16,6 +17,12 @@ internal unsafe struct SegmentedProblem
     public int Leaves;
     public float* DW;
     public nint StrideDW;
+
+    /// <summary>(Outputs, Inputs) in <see cref="Format"/>, rows of <see cref="StrideDW"/> values, instead of <see cref="DW"/>: null for none.</summary>
+    public void* RoundedDW;
+
+    /// <summary>Of 16 bits: what nodes are rounded to where there is a <see cref="RoundedDW"/>.</summary>
+    public FloatFormat Format;
 
     /// <summary>(Outputs): receives the column sums of dY; null for none.</summary>
     public float* DB;
@@ -42,9 +49,13 @@ internal static unsafe class SegmentedDriver
     // Up to so many rows of dY and X in all, dW is written along its rows.
     private const int MostDepthByRows = 128;
 
+    // From so many elements on, dW doesn't stay in the caches: reading what it overwrites is of no use.
+    private const long LeastStreamed = 2 * 1024 * 1024;
+
     private const double GrainWork = 256 * 1024;
 
-    public static void Run(SegmentedProblem problem, KernelPool? pool)
+    /// <summary>Whether it was done: rounding is for leaves that are joined tile by tile.</summary>
+    public static bool Run(SegmentedProblem problem, KernelPool? pool)
     {
         nint* depths = stackalloc nint[problem.Leaves];
         problem.Depths = depths;
@@ -56,6 +67,7 @@ internal static unsafe class SegmentedDriver
             for (int r = problem.LeafStarts[leaf]; r < problem.LeafStarts[leaf + 1]; r++) depths[leaf] += problem.Ranges[r].Count;
             problem.Depth += depths[leaf];
         }
+        if (problem.RoundedDW != null && SegmentedDeep.Suits(in problem)) return false;
         // Deep leaves don't pass through panels as a whole, which their column sums could be taken from.
         if (problem.DB != null && SegmentedDeep.Suits(in problem))
         {
@@ -68,6 +80,7 @@ internal static unsafe class SegmentedDriver
         body.ByColumns = problem.Inputs >= problem.Outputs;
         if (body.Parts <= 1) body.Run(0);
         else pool!.Run(body.Parts, body);
+        return true;
     }
 
     private static void Blocks<T>(in SegmentedProblem p, nint rowBegin, nint rowEnd, nint columnBegin, nint columnEnd)
@@ -96,6 +109,7 @@ internal static unsafe class SegmentedDriver
         t.Stack = stack;
         t.ToStride = p.StrideDW;
         bool pairs = typeof(T) == typeof(Lanes512) && LeafPairTile512.Suits(p.Depths, p.Leaves);
+        t.Streams = pairs && (long)p.Outputs * p.Inputs >= LeastStreamed && (((nint)p.DW | (p.StrideDW * sizeof(float))) & 63) == 0;
         for (nint j = columnBegin; j < columnEnd; j += blockN)
         {
             nint columns = Math.Min(blockN, columnEnd - j);
@@ -106,11 +120,18 @@ internal static unsafe class SegmentedDriver
                 PackDY<T>(in p, i, rows, panelA, j == 0 && p.DB != null ? stack : null);
                 t.A = panelA;
                 t.B = panelB;
+                if (p.RoundedDW != null)
+                {
+                    Rounded<T>(in p, in t, i, rows, j, columns);
+                    continue;
+                }
                 t.To = p.DW + (i * p.StrideDW) + j;
                 if (depth <= MostDepthByRows) TilesByRows<T>(t, rows, columns, depth, pairs);
                 else TilesByColumns<T>(t, rows, columns, depth, pairs);
             }
         }
+
+        if (t.Streams) Sse.StoreFence();
     }
 
     /// <summary>A strip of dY at a time: shallow products write as much as they read, and dW likes to be written along its rows.</summary>
@@ -153,6 +174,14 @@ internal static unsafe class SegmentedDriver
                 Tile<T>(ref t, height, pairs);
             }
         }
+    }
+
+    private static void Rounded<T>(in SegmentedProblem p, in TileArguments block, nint row, nint rows, nint column, nint columns)
+        where T : struct, ILanes<T>
+    {
+        void* to = (byte*)p.RoundedDW + (((row * p.StrideDW) + column) * p.Format.Size());
+        if (p.Format == FloatFormat.BFloat16) RoundedTiles<T, BFloat16Format>.Run(in block, rows, columns, p.Depth, to, p.StrideDW);
+        else RoundedTiles<T, Float16Format>.Run(in block, rows, columns, p.Depth, to, p.StrideDW);
     }
 
     private static void Tile<T>(ref TileArguments t, int height, bool pairs)

@@ -93,6 +93,76 @@ public static unsafe class SegmentedGemm
     }
 
     /// <summary>
+    /// <see cref="WeightGradient"/> where every node of the tree is rounded to a 16-bit format: a leaf is Q(sum), a node Q(left + right),
+    /// as <see cref="RoundedJoin"/> makes them of leaves' gradients that were computed apart; and that is what dW holds. False where
+    /// leaves are so deep that computing them apart is the better way, and nothing was done.
+    /// </summary>
+    /// <param name="dY">As in <see cref="WeightGradient"/>, like all that is not said here.</param>
+    /// <param name="strideDY">Floats from one row of dY to the next.</param>
+    /// <param name="x">(rows, inputs).</param>
+    /// <param name="strideX">Floats from one row of X to the next.</param>
+    /// <param name="outputs">Rows of dW.</param>
+    /// <param name="inputs">Columns of dW.</param>
+    /// <param name="ranges">The row ranges of all leaves.</param>
+    /// <param name="leafStarts">(leaves + 1).</param>
+    /// <param name="format">The format of nodes and of dW, of 16 bits.</param>
+    /// <param name="dW">(outputs, inputs), rows of <paramref name="strideDW"/> values: overwritten.</param>
+    /// <param name="strideDW">Values from one row of dW to the next.</param>
+    /// <param name="pool">Null for the caller alone.</param>
+    /// <exception cref="ArgumentException">The leaves don't describe the ranges.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The format has not 16 bits.</exception>
+    public static bool TryRoundedWeightGradient(
+        float* dY,
+        nint strideDY,
+        float* x,
+        nint strideX,
+        nint outputs,
+        nint inputs,
+        ReadOnlySpan<KRange> ranges,
+        ReadOnlySpan<int> leafStarts,
+        FloatFormat format,
+        void* dW,
+        nint strideDW,
+        KernelPool? pool = null)
+    {
+        if (format.Size() != 2) throw new ArgumentOutOfRangeException(nameof(format), format, "Nodes are rounded to a format of 16 bits.");
+        Guard.Length(outputs, nameof(outputs));
+        Guard.Length(inputs, nameof(inputs));
+        nint rows = CheckLeaves(ranges, leafStarts);
+        if (outputs == 0 || inputs == 0) return true;
+        Guard.Stride(strideDY, outputs, nameof(strideDY));
+        Guard.Stride(strideX, inputs, nameof(strideX));
+        Guard.Stride(strideDW, inputs, nameof(strideDW));
+        Guard.NotNull(dY, rows, nameof(dY));
+        Guard.NotNull(x, rows, nameof(x));
+        Guard.NotNull(dW, outputs, nameof(dW));
+        nint bytes = Guard.Extent(outputs, strideDW, inputs) * format.Size();
+        Guard.BytesApart(dW, bytes, dY, Guard.Extent(rows, strideDY, outputs) * sizeof(float));
+        Guard.BytesApart(dW, bytes, x, Guard.Extent(rows, strideX, inputs) * sizeof(float));
+        fixed (KRange* r = ranges)
+        fixed (int* l = leafStarts)
+        {
+            return SegmentedDriver.Run(
+                new SegmentedProblem
+                {
+                    DY = dY,
+                    StrideDY = strideDY,
+                    X = x,
+                    StrideX = strideX,
+                    Outputs = outputs,
+                    Inputs = inputs,
+                    Ranges = r,
+                    LeafStarts = l,
+                    Leaves = leafStarts.Length - 1,
+                    RoundedDW = dW,
+                    Format = format,
+                    StrideDW = strideDW,
+                },
+                pool);
+        }
+    }
+
+    /// <summary>
     /// db = the column sums of dY over the same leaves and tree, by plain additions. Parameters as in
     /// <see cref="WeightGradient"/>; <paramref name="db"/> is (outputs).
     /// </summary>

@@ -44,6 +44,12 @@ internal unsafe struct TileArguments
     /// <summary>Floats between the rows of <see cref="To"/>.</summary>
     public nint ToStride;
 
+    /// <summary>
+    /// Whether the result goes past the caches, where the tile can: it and its rows are aligned to 64 bytes. Whoever asks for it
+    /// ends with a store fence.
+    /// </summary>
+    public bool Streams;
+
     /// <summary>How many columns are real, where the tile's last block is partial.</summary>
     public int Columns;
 }

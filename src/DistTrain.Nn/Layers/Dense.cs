@@ -134,8 +134,15 @@ internal sealed unsafe class DenseLayer : Layer
         }
 
         GradientPlan plan = step.Plan!;
+        bool packed = step.TryPackMatrixGradient(_weight, dy, _outputs, node.Input(), _inputs, _positions);
         for (int j = 0; j < plan.NodeCount; j++)
         {
+            if (packed)
+            {
+                if (_bias is not null) SegmentedGemm.ColumnSum(dy, _outputs, _outputs, plan.RangesOf(j, _positions), plan.LeafStartsOf(j), step.Gradient(_bias, j), step.Pool);
+                continue;
+            }
+
             SegmentedGemm.WeightGradient(
                 dy, _outputs, node.Input(), _inputs, _outputs, _inputs,
                 plan.RangesOf(j, _positions), plan.LeafStartsOf(j), step.Gradient(_weight, j), _inputs, step.Pool,
@@ -143,7 +150,7 @@ internal sealed unsafe class DenseLayer : Layer
         }
 
         if (_bias is not null) step.Finished(_bias);
-        step.Finished(_weight);
+        if (!packed) step.Finished(_weight);
         if (node.InputGradient() == null) return;
         GemmEpilogue epilogue = InputActivation == Activation.Identity ? default : GemmEpilogue.Backward(InputActivation, node.Input(), _inputs);
         Gemm.Multiply(

@@ -24,6 +24,8 @@ public sealed class GradientPlan
         NodeLeaves = new int[maxLeaves + 1];
         LeafPositions = new int[maxLeaves];
         Gradients = new nint[maxLeaves];
+        SumLeaves = new int[maxLeaves + 1];
+        Sums = new nint[maxLeaves];
         _ranges = new KRange[maxLeaves];
         _scaled = new KRange[maxLeaves];
         _leafStarts = [.. Enumerable.Range(0, maxLeaves + 1)];
@@ -53,14 +55,40 @@ public sealed class GradientPlan
     /// </summary>
     public nint[] Gradients { get; }
 
+    /// <summary>
+    /// What every node of the shard tree is rounded to, where layers may join leaves themselves as they compute them: then each node
+    /// of the plan is a leaf, and a layer gives either the leaves' gradients or the packed sums'. Float32 for no such thing.
+    /// </summary>
+    public FloatFormat Rounding { get; set; }
+
+    /// <summary>How many sums are wanted, under <see cref="Rounding"/>.</summary>
+    public int SumCount { get; set; }
+
+    /// <summary>Sum j joins the leaves [SumLeaves[j], SumLeaves[j+1]): SumCount + 1 leaf starts, the first 0.</summary>
+    public int[] SumLeaves { get; }
+
+    /// <summary>
+    /// Sum j packed: the address of <c>Layout.Length</c> values in <see cref="Rounding"/>'s format with the weights' offsets, owned by
+    /// the caller. Backward writes those elements that it announces with <see cref="IGradientListener.ReadyPacked"/>.
+    /// </summary>
+    public nint[] Sums { get; }
+
     /// <summary>The row ranges of node <paramref name="node"/>'s leaves; after <see cref="Check"/>.</summary>
     internal ReadOnlySpan<KRange> RangesOf(int node) =>
         _ranges.AsSpan(NodeLeaves[node], NodeLeaves[node + 1] - NodeLeaves[node]);
 
     /// <summary>The same for an array with a number of rows for each of the run's: (rows, positions). Good until the next call.</summary>
-    internal ReadOnlySpan<KRange> RangesOf(int node, int positions)
+    internal ReadOnlySpan<KRange> RangesOf(int node, int positions) => Scaled(NodeLeaves[node], NodeLeaves[node + 1], positions);
+
+    /// <summary>Of a sum's leaves what <see cref="RangesOf(int, int)"/> is of a node's. Good until the next call of either.</summary>
+    internal ReadOnlySpan<KRange> RangesOfSum(int sum, int positions) => Scaled(SumLeaves[sum], SumLeaves[sum + 1], positions);
+
+    /// <summary>Which of them each leaf of the sum has: one each.</summary>
+    internal ReadOnlySpan<int> LeafStartsOfSum(int sum) => _leafStarts.AsSpan(0, SumLeaves[sum + 1] - SumLeaves[sum] + 1);
+
+    private ReadOnlySpan<KRange> Scaled(int first, int end, int positions)
     {
-        int first = NodeLeaves[node], count = NodeLeaves[node + 1] - first;
+        int count = end - first;
         for (int i = 0; i < count; i++) _scaled[i] = new KRange(checked(_ranges[first + i].Start * positions), checked(_ranges[first + i].Count * positions));
         return _scaled.AsSpan(0, count);
     }
@@ -81,6 +109,12 @@ public sealed class GradientPlan
     {
         CheckStarts(LeafRows, LeafCount, rows, "row");
         CheckStarts(NodeLeaves, NodeCount, LeafCount, "leaf");
+        if (Rounding != FloatFormat.Float32)
+        {
+            CheckStarts(SumLeaves, SumCount, LeafCount, "leaf");
+            if (NodeCount != LeafCount) throw new InvalidOperationException("Under rounding, each node of the gradient plan is a leaf.");
+        }
+
         for (int j = 0; j < NodeCount; j++)
         {
             if (NodeLeaves[j] == NodeLeaves[j + 1]) throw new InvalidOperationException($"Node {j} of the gradient plan has no leaves.");

@@ -9,4 +9,10 @@ public interface IGradientListener
     /// vector, padding included, is announced exactly once in a backward pass.
     /// </summary>
     void Ready(long flatStart, long flatEnd);
+
+    /// <summary>
+    /// As <see cref="Ready"/>, of elements that are packed in <see cref="GradientPlan.Sums"/> and not in the nodes' gradients. Only
+    /// where the plan has a <see cref="GradientPlan.Rounding"/>.
+    /// </summary>
+    void ReadyPacked(long flatStart, long flatEnd) => throw new NotSupportedException("This listener's plans ask for no rounding.");
 }

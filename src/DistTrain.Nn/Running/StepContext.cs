@@ -40,7 +40,7 @@ internal sealed unsafe class StepContext(ParameterLayout layout, KernelPool pool
     public void Finished(Parameter parameter)
     {
         TensorEntry tensor = layout.Tensors[parameter.Index];
-        long end = parameter.Index + 1 < layout.Tensors.Length ? layout.Tensors[parameter.Index + 1].Offset : layout.Length;
+        long end = EndOf(parameter);
         for (int node = 0; node < Plan!.NodeCount; node++)
         {
             new Span<float>((float*)Plan.Gradients[node] + tensor.End, (int)(end - tensor.End)).Clear();
@@ -48,4 +48,35 @@ internal sealed unsafe class StepContext(ParameterLayout layout, KernelPool pool
 
         Listener!.Ready(tensor.Offset, end);
     }
+
+    /// <summary>
+    /// A matrix's gradient dYᵀ·X over (time, rows of the pass), one position or several of each row: where the plan rounds, packed
+    /// into its sums and announced, if the kernel can. False for what is left to do node by node.
+    /// </summary>
+    public bool TryPackMatrixGradient(Parameter weight, float* dy, int outputs, float* x, int inputs, int positions)
+    {
+        GradientPlan plan = Plan!;
+        if (plan.Rounding == FloatFormat.Float32) return false;
+        TensorEntry tensor = layout.Tensors[weight.Index];
+        long end = EndOf(weight);
+        int size = plan.Rounding.Size();
+        for (int sum = 0; sum < plan.SumCount; sum++)
+        {
+            byte* values = (byte*)plan.Sums[sum] + (tensor.Offset * size);
+            if (!SegmentedGemm.TryRoundedWeightGradient(
+                dy, outputs, x, inputs, outputs, inputs, plan.RangesOfSum(sum, positions), plan.LeafStartsOfSum(sum), plan.Rounding, values, inputs, Pool))
+            {
+                return false;
+            }
+
+            new Span<byte>(values + (tensor.Length * size), (int)(end - tensor.End) * size).Clear();
+        }
+
+        Listener!.ReadyPacked(tensor.Offset, end);
+        return true;
+    }
+
+    // Where the padding behind a parameter ends.
+    private long EndOf(Parameter parameter) =>
+        parameter.Index + 1 < layout.Tensors.Length ? layout.Tensors[parameter.Index + 1].Offset : layout.Length;
 }

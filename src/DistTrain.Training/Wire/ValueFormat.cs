@@ -51,15 +51,18 @@ public sealed unsafe class ValueFormat : WireFormat
 
     internal override void Pack(float* values, float* heldBack, NativeSpan packed, in WireNode node, Bucket bucket) => Pack(values, packed, bucket.Length);
 
-    internal override bool PackSum(ReadOnlySpan<nint> leaves, NativeSpan packed, Bucket bucket)
+    internal override ValueFormat? ByValue => IsExact ? null : this;
+
+    /// <summary>Joins leaves along the shard tree, rounds every node on the way and packs the sum, in one pass.</summary>
+    /// <param name="leaves">Pointers to (length) values of each leaf of the node; not changed.</param>
+    /// <param name="packed">Where the sum's values go.</param>
+    /// <param name="length">How many values.</param>
+    internal void PackSum(ReadOnlySpan<nint> leaves, void* packed, long length)
     {
-        if (IsExact) return false;
         fixed (nint* segments = leaves)
         {
-            RoundedJoin.Sum((void**)segments, leaves.Length, FloatFormat.Float32, _format, (void*)packed.Address, _format, bucket.Length, KernelPool.Single);
+            RoundedJoin.Sum((void**)segments, leaves.Length, FloatFormat.Float32, _format, packed, _format, (nint)length, KernelPool.Single);
         }
-
-        return true;
     }
 
     /// <summary>sum = Q(left + right) of what was packed; it may be one of the two where it is packed too.</summary>

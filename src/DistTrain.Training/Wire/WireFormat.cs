@@ -60,13 +60,10 @@ public abstract unsafe class WireFormat
     internal abstract void Pack(float* values, float* heldBack, NativeSpan packed, in WireNode node, Bucket bucket);
 
     /// <summary>
-    /// Joins leaves along the shard tree, rounds every node on the way and packs the sum, in one pass; false where the format can't,
-    /// and nothing was done.
+    /// The 16-bit format that each value is rounded to by itself, so that any range of the flat vector can be rounded, joined and packed
+    /// apart from the others of its bucket; null for a format of another kind.
     /// </summary>
-    /// <param name="leaves">Pointers to a bucket's values of each leaf of the node; not changed.</param>
-    /// <param name="packed">As long as <see cref="Words"/> says.</param>
-    /// <param name="bucket">The bucket.</param>
-    internal virtual bool PackSum(ReadOnlySpan<nint> leaves, NativeSpan packed, Bucket bucket) => false;
+    internal virtual ValueFormat? ByValue => null;
 
     /// <summary>Unpacks a bucket's values; false where the words can't be what somebody packed.</summary>
     internal abstract bool Unpack(NativeSpan packed, float* values, Bucket bucket);

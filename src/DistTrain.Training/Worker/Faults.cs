@@ -1,5 +1,6 @@
 using System.Globalization;
 using DistTrain.Core;
+using DistTrain.Core.Channels;
 using DistTrain.Core.Layout;
 
 namespace DistTrain.Training.Worker;
@@ -52,10 +53,13 @@ public sealed record Faults
     }
 
     /// <summary>Commits what is due before a bucket of gradients goes on its way.</summary>
-    internal unsafe void Flip(GradientRound round, Bucket bucket)
+    internal void Flip(GradientRound round, Bucket bucket)
     {
-        if (bucket.Index == 0 && round.Step >= FlipFrom) *((uint*)round.Plan.Gradients[0] + bucket.Offset + (bucket.Length / 2)) ^= 1u << 22;
+        if (bucket.Index == 0 && round.Step >= FlipFrom) Flip(round.Payload(0, bucket));
     }
+
+    // A bit of the mantissa in fp32, and in bf16 that of every second value.
+    private static unsafe void Flip(NativeSpan payload) => *((uint*)payload.Address + (payload.Length / 2)) ^= 1u << 22;
 
     private static bool Number(string text, out long value) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out value);
 }

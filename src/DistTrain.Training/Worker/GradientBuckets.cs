@@ -24,18 +24,25 @@ internal sealed class GradientBuckets(BucketPlan plan, IServerConnection[] serve
     }
 
     /// <inheritdoc/>
-    public void Ready(long flatStart, long flatEnd)
+    public void Ready(long flatStart, long flatEnd) => Ready(flatStart, flatEnd, packed: false);
+
+    /// <inheritdoc/>
+    public void ReadyPacked(long flatStart, long flatEnd) => Ready(flatStart, flatEnd, packed: true);
+
+    private void Ready(long flatStart, long flatEnd, bool packed)
     {
         int first = FirstBucketEndingAfter(flatStart);
         trace.Mark(TraceName.GradientReady, _round!.Step, first);
         for (int b = first; b < _missing.Length && plan.Buckets[b].Offset < flatEnd; b++)
         {
             Bucket bucket = plan.Buckets[b];
-            _missing[b] -= Math.Min(flatEnd, bucket.End) - Math.Max(flatStart, bucket.Offset);
+            long start = Math.Max(flatStart, bucket.Offset), end = Math.Min(flatEnd, bucket.End);
+            if (!packed) _round.Pack(start, end);
+            _missing[b] -= end - start;
             if (_missing[b] != 0) continue;
-            faults?.Flip(_round!, bucket);
             long began = trace.Begin();
-            _round!.Seal(bucket);
+            _round.Seal(bucket);
+            faults?.Flip(_round, bucket);
             trace.End(TraceName.BucketReady, began, _round.Step, b);
             if (servers.Length > 0) Push(_round, bucket);
         }

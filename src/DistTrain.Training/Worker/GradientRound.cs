@@ -34,12 +34,10 @@ internal sealed class GradientVectors(long length) : IDisposable
 /// </summary>
 internal sealed unsafe class GradientRound(long length, WireFormat? format = null, GradientVectors? vectors = null, bool share = false, HeldBack? heldBack = null) : IDisposable
 {
-    // So many leaves are joined in one pass.
-    private const int MostLeavesAtOnce = 64;
-
     private readonly List<TensorMemory> _buffers = [];
     private readonly WireFormat _wire = format ?? WireFormat.Exact;
     private int[] _leaves = [];
+    private nint[] _segments = [];
     private bool _whole;
 
     /// <summary>The step that the buffers belong to; -1 when free.</summary>
@@ -82,6 +80,10 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
         (Step, Sent, Plan, Complete, _whole) = (step, rows.Sent, rows.Plan, false, whole && _wire.HoldsBack);
         for (int node = 0; node < rows.Nodes.Count; node++) Plan.Gradients[node] = (nint)(_wire.IsExact ? _buffers[node].Pointer : vectors![node]);
         for (int node = 0; node < rows.Sent.Count && _wire.RoundsNodes; node++) _leaves[node + 1] = _leaves[node] + rows.Sent[node].Length;
+        if (_wire.ByValue is not { } format) return;
+        Plan.Rounding = format.Format;
+        for (int node = 0; node < rows.Sent.Count; node++) Plan.Sums[node] = (nint)_buffers[node].Pointer;
+        if (_segments.Length < rows.Nodes.Count) _segments = new nint[rows.Nodes.Count];
     }
 
     /// <summary>The round is not gone on with: it is free.</summary>
@@ -98,15 +100,26 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     public void BeginSealing() => heldBack?.Take(Sent);
 
     /// <summary>
-    /// A bucket's gradients are final. Where the wire rounds, they are joined along the tree and packed: a leaf is rounded,
-    /// and so is every sum of two nodes, whoever computes it.
+    /// Elements [<paramref name="start"/>, <paramref name="end"/>) of the computed nodes are final. Where the wire rounds each value by
+    /// itself, they are joined along the tree and packed: a leaf is rounded, and so is every sum of two nodes, whoever computes it.
     /// </summary>
-    public void Seal(Bucket bucket)
+    public void Pack(long start, long end)
     {
-        if (_wire.IsExact) return;
+        if (_wire.ByValue is not { } format) return;
         for (int node = 0; node < Sent.Count; node++)
         {
-            if (_wire.RoundsNodes && PackSum(node, bucket)) continue;
+            Span<nint> leaves = _segments.AsSpan(0, Sent[node].Length);
+            for (int i = 0; i < leaves.Length; i++) leaves[i] = (nint)((float*)Plan.Gradients[_leaves[node] + i] + start);
+            format.PackSum(leaves, (byte*)_buffers[node].Pointer + (start * format.Format.Size()), end - start);
+        }
+    }
+
+    /// <summary>All elements of a bucket are final. Where the wire packs buckets as a whole, that is done, as in <see cref="Pack"/>.</summary>
+    public void Seal(Bucket bucket)
+    {
+        if (_wire.IsExact || _wire.ByValue is not null) return;
+        for (int node = 0; node < Sent.Count; node++)
+        {
             float* sum = _wire.RoundsNodes ? Join(Sent[node], _leaves[node] - Sent[node].Lo, bucket, rounds: false) : (float*)Plan.Gradients[node] + bucket.Offset;
             float* before = heldBack is null ? null : heldBack.Of(Sent[node]) + bucket.Offset;
             _wire.Pack(sum, before, Payload(node, bucket), new WireNode(Step, Sent[node]), bucket);
@@ -120,15 +133,6 @@ internal sealed unsafe class GradientRound(long length, WireFormat? format = nul
     public void Dispose()
     {
         foreach (TensorMemory buffer in _buffers) buffer.Dispose();
-    }
-
-    private bool PackSum(int node, Bucket bucket)
-    {
-        int count = Sent[node].Length;
-        if (count > MostLeavesAtOnce) return false;
-        Span<nint> leaves = stackalloc nint[count];
-        for (int i = 0; i < count; i++) leaves[i] = (nint)((float*)Plan.Gradients[_leaves[node] + i] + bucket.Offset);
-        return _wire.PackSum(leaves, Payload(node, bucket), bucket);
     }
 
     private SegmentStats Join(ShardRange node, int shift)

@@ -35,6 +35,8 @@ internal sealed class ShardRows
         }
 
         for (int node = 0; node < Nodes.Count; node++) Plan.NodeLeaves[node + 1] = Plan.NodeLeaves[node] + Nodes[node].Length;
+        for (int sum = 0; sum < Sent.Count; sum++) Plan.SumLeaves[sum + 1] = Plan.SumLeaves[sum] + Sent[sum].Length;
+        Plan.SumCount = Sent.Count;
         Rows = Plan.LeafRows[shards.Count];
     }
 

@@ -106,6 +106,7 @@ public sealed unsafe class RoundingRoundTests
             for (int i = 0; i < sorted.Length; i++) Leaf(sorted[i]).CopyTo(new Span<float>((void*)rows.Plan.Gradients[i], (int)Layout.Length));
             foreach (Bucket bucket in Plan.Buckets)
             {
+                round.Pack(bucket.Offset, bucket.End);
                 round.Seal(bucket);
                 for (int node = 0; node < round.Sent.Count; node++)
                 {
